@@ -1,0 +1,1 @@
+//! `jobs.toml`, environment and secret files become one checked, immutable configuration. Nothing else reads the environment.

@@ -1,0 +1,1 @@
+//! Postgres: rows in, domain types out; leases, journal, limits, runs. No HTTP and no rules of money.

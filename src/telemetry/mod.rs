@@ -1,0 +1,1 @@
+//! The catalogue of metric names and the set-up of logs. No business meaning.
