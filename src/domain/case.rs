@@ -1,0 +1,128 @@
+//! A case: all that is known about one row, as loaded under its lock. The only input of `decide` and of the saga
+//! beside terms and time.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::{
+    fact::{Fact, Source},
+    money::Sen,
+    observation::Observation,
+    order::{Order, OrderChange, OrderStatus},
+    policy::Policy,
+    posting::LedgerAccount,
+    profile::Profile,
+    refund::Refund,
+    state::{Flags, State},
+};
+
+/// What earlier decisions left behind that cannot be folded from facts alone.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Prior {
+    /// The state before.
+    pub state: State,
+    /// The flags before.
+    pub flags: Flags,
+    /// The row's sequence when it was closed as unpaid, if ever.
+    pub closed_seq: Option<i32>,
+}
+
+impl Default for Prior {
+    fn default() -> Self {
+        Self { state: State::Pending, flags: Flags::default(), closed_seq: None }
+    }
+}
+
+/// A time in which the account's breaker was open: nobody could ask, so nothing aged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Outage {
+    /// Opened, UTC.
+    pub from: DateTime<Utc>,
+    /// Closed, UTC; `None` while it lasts.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Everything known about one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// What the merchant expects.
+    pub order: Order,
+    /// What he changed, by sequence.
+    pub changes: Vec<OrderChange>,
+    /// What was said, by sequence.
+    pub facts: Vec<Fact>,
+    /// What goes or went back, by id.
+    pub refunds: Vec<Refund>,
+    /// What earlier decisions left.
+    pub prior: Prior,
+    /// The same provider reference stands on another row of the account.
+    pub duplicate_reference: bool,
+    /// The account's outages that touch this row's life.
+    pub outages: Vec<Outage>,
+    /// Money returned outside of us, as a person or a file stated it.
+    pub refunded_outside: Sen,
+    /// Current balances of this row's money (debit minus credit, sen) per ledger account.
+    pub balances: BTreeMap<LedgerAccount, i64>,
+}
+
+/// Under which terms a case is decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The provider's profile with the account's overrides; `None` where the account is not configured.
+    pub profile: Option<&'a Profile>,
+    /// The policy in force.
+    pub policy: &'a Policy,
+}
+
+impl Case {
+    /// Facts that may move a state: answers to our own queries.
+    pub fn query_facts(&self) -> impl DoubleEndedIterator<Item = &Fact> {
+        self.facts.iter().filter(|f| f.source == Source::Query)
+    }
+
+    /// The first PAID answer: by it the row counts as paid.
+    pub fn first_paid(&self) -> Option<&Fact> {
+        self.query_facts().find(|f| f.answer.observation == Observation::Paid)
+    }
+
+    /// The latest thing a query said.
+    pub fn last_answer(&self) -> Option<&Fact> {
+        self.query_facts().max_by_key(|f| (f.last_at, f.seq))
+    }
+
+    /// The highest sequence number given so far.
+    pub fn last_seq(&self) -> i32 {
+        let facts = self.facts.iter().map(|f| f.seq).max().unwrap_or(0);
+        self.changes.iter().map(|c| c.seq).max().unwrap_or(0).max(facts)
+    }
+
+    /// The order's status just before sequence number `seq`.
+    pub fn order_status_before(&self, seq: i32) -> OrderStatus {
+        let after = self.changes.iter().filter(|c| c.seq > seq && c.from != c.to).min_by_key(|c| c.seq);
+        after.map_or(self.order.order_status, |change| change.from)
+    }
+
+    /// Was the order fulfilled at any time?
+    pub fn was_ever_fulfilled(&self) -> bool {
+        let fulfilled = |s: OrderStatus| s == OrderStatus::Fulfilled;
+        fulfilled(self.order.order_status) || self.changes.iter().any(|c| fulfilled(c.from) || fulfilled(c.to))
+    }
+
+    /// What was paid: the amount of the first PAID, without fee.
+    pub fn paid_amount(&self) -> Option<Sen> {
+        self.first_paid().and_then(|f| f.answer.amount)
+    }
+
+    /// Seconds of outage between two times.
+    pub fn outage_secs(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> i64 {
+        self.outages
+            .iter()
+            .map(|o| {
+                let start = o.from.max(from);
+                let end = o.until.unwrap_or(to).min(to);
+                end.signed_duration_since(start).num_seconds().max(0)
+            })
+            .fold(0, i64::saturating_add)
+    }
+}

@@ -1,0 +1,199 @@
+//! Why a decision came out as it did: stable rule ids with the values they looked at and the facts they stood on.
+//! The prose of a rule is `docs/rules.md`; nothing here formats for a screen.
+
+/// A rule. The text form is stable: it is stored, counted and documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each rule has its text id beside it and its prose in docs/rules.md")]
+pub enum Rule {
+    AccountUnknown,
+    ReferenceMissing,
+    NothingSaid,
+    NotPaidYet,
+    IdentityDiffers,
+    IdentityThrice,
+    ClosedUnpaid,
+    Stuck,
+    PaidExact,
+    PaidWithTip,
+    PaidWithFee,
+    PaidTruncated,
+    PaidAccepted,
+    AmountOver,
+    AmountUnder,
+    AmountScale,
+    AmountChanged,
+    AmountChangedTwice,
+    CurrencyDiffers,
+    DuplicateReference,
+    DuplicatePayment,
+    CancelledBefore,
+    CancelledAfter,
+    LateByPaidTime,
+    LateByAnswer,
+    AfterClose,
+    RegressionOnce,
+    RegressionTwice,
+    ReversedOutside,
+    ReversedOurs,
+    ReversedWhileSending,
+    RefundProposed,
+    RefundApproved,
+    RefundExpired,
+    RefundProvedByQuery,
+    RefundContradicted,
+    RefundBlocked,
+    RefundUnknown,
+    RefundAmountDiffers,
+    RefundedInFull,
+    RefundedInPart,
+    Refunding,
+    HeldByCause,
+    PayoutPaid,
+    PayoutNotDone,
+}
+
+impl Rule {
+    /// Every rule, for the catalogue.
+    pub const ALL: [Self; 45] = [
+        Self::AccountUnknown,
+        Self::ReferenceMissing,
+        Self::NothingSaid,
+        Self::NotPaidYet,
+        Self::IdentityDiffers,
+        Self::IdentityThrice,
+        Self::ClosedUnpaid,
+        Self::Stuck,
+        Self::PaidExact,
+        Self::PaidWithTip,
+        Self::PaidWithFee,
+        Self::PaidTruncated,
+        Self::PaidAccepted,
+        Self::AmountOver,
+        Self::AmountUnder,
+        Self::AmountScale,
+        Self::AmountChanged,
+        Self::AmountChangedTwice,
+        Self::CurrencyDiffers,
+        Self::DuplicateReference,
+        Self::DuplicatePayment,
+        Self::CancelledBefore,
+        Self::CancelledAfter,
+        Self::LateByPaidTime,
+        Self::LateByAnswer,
+        Self::AfterClose,
+        Self::RegressionOnce,
+        Self::RegressionTwice,
+        Self::ReversedOutside,
+        Self::ReversedOurs,
+        Self::ReversedWhileSending,
+        Self::RefundProposed,
+        Self::RefundApproved,
+        Self::RefundExpired,
+        Self::RefundProvedByQuery,
+        Self::RefundContradicted,
+        Self::RefundBlocked,
+        Self::RefundUnknown,
+        Self::RefundAmountDiffers,
+        Self::RefundedInFull,
+        Self::RefundedInPart,
+        Self::Refunding,
+        Self::HeldByCause,
+        Self::PayoutPaid,
+        Self::PayoutNotDone,
+    ];
+
+    /// The stable id.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::AccountUnknown => "account.unknown",
+            Self::ReferenceMissing => "reference.missing",
+            Self::NothingSaid => "pending.nothing_said",
+            Self::NotPaidYet => "pending.not_paid_yet",
+            Self::IdentityDiffers => "identity.differs",
+            Self::IdentityThrice => "identity.thrice",
+            Self::ClosedUnpaid => "close.unpaid",
+            Self::Stuck => "close.stuck",
+            Self::PaidExact => "amount.exact",
+            Self::PaidWithTip => "amount.with_tip",
+            Self::PaidWithFee => "amount.with_fee",
+            Self::PaidTruncated => "amount.truncated",
+            Self::PaidAccepted => "amount.accepted",
+            Self::AmountOver => "amount.over",
+            Self::AmountUnder => "amount.under",
+            Self::AmountScale => "amount.scale",
+            Self::AmountChanged => "amount.changed",
+            Self::AmountChangedTwice => "amount.changed_twice",
+            Self::CurrencyDiffers => "currency.differs",
+            Self::DuplicateReference => "duplicate.reference",
+            Self::DuplicatePayment => "duplicate.payment",
+            Self::CancelledBefore => "cancel.before_paid",
+            Self::CancelledAfter => "cancel.after_paid",
+            Self::LateByPaidTime => "late.paid_time",
+            Self::LateByAnswer => "late.unpaid_answer_after_expiry",
+            Self::AfterClose => "late.after_close",
+            Self::RegressionOnce => "regression.once",
+            Self::RegressionTwice => "regression.twice",
+            Self::ReversedOutside => "reversed.outside",
+            Self::ReversedOurs => "reversed.ours",
+            Self::ReversedWhileSending => "reversed.while_sending",
+            Self::RefundProposed => "refund.proposed",
+            Self::RefundApproved => "refund.approved",
+            Self::RefundExpired => "refund.expired",
+            Self::RefundProvedByQuery => "refund.proved_by_query",
+            Self::RefundContradicted => "refund.contradicted",
+            Self::RefundBlocked => "refund.blocked",
+            Self::RefundUnknown => "refund.unknown",
+            Self::RefundAmountDiffers => "refund.amount_differs",
+            Self::RefundedInFull => "refund.in_full",
+            Self::RefundedInPart => "refund.in_part",
+            Self::Refunding => "refund.under_way",
+            Self::HeldByCause => "held.by_cause",
+            Self::PayoutPaid => "payout.paid",
+            Self::PayoutNotDone => "payout.not_done",
+        }
+    }
+}
+
+/// One reason of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The rule.
+    pub rule: Rule,
+    /// What it looked at: name and value, amounts as `1200.00`, times as RFC 3339.
+    pub inputs: Vec<(&'static str, String)>,
+    /// Sequence numbers of the facts it stood on.
+    pub facts: Vec<i32>,
+}
+
+impl Reason {
+    /// A reason that needs no values.
+    pub const fn new(rule: Rule) -> Self {
+        Self { rule, inputs: Vec::new(), facts: Vec::new() }
+    }
+
+    /// Adds a value.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.inputs.push((name, value.to_string()));
+        self
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn on(mut self, seq: i32) -> Self {
+        self.facts.push(seq);
+        self
+    }
+}
+
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("rule", self.rule.id())?;
+        let inputs: std::collections::BTreeMap<_, _> = self.inputs.iter().map(|(k, v)| (*k, v)).collect();
+        map.serialize_entry("inputs", &inputs)?;
+        map.serialize_entry("facts", &self.facts)?;
+        map.end()
+    }
+}

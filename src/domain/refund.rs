@@ -1,0 +1,193 @@
+//! A refund and the states of its saga. How one state follows another is `saga`; what is owed is `decide`.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::{money::Sen, state::Flag};
+
+/// A step of the saga.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundState {
+    /// A rule or a person says that money is owed.
+    Proposed,
+    /// The policy or a second person agreed.
+    Approved,
+    /// Taken from what may be returned; the number and the body are fixed.
+    Reserved,
+    /// A call is under way.
+    Sending,
+    /// The money went back, and there is a proof.
+    Confirmed,
+    /// The provider said a definite no.
+    Refused,
+    /// Nobody knows. The reservation stays.
+    Unknown,
+    /// A person said no.
+    Denied,
+    /// What it stood on no longer holds.
+    Expired,
+}
+
+impl RefundState {
+    /// Every state.
+    pub const ALL: [Self; 9] = [
+        Self::Proposed,
+        Self::Approved,
+        Self::Reserved,
+        Self::Sending,
+        Self::Confirmed,
+        Self::Refused,
+        Self::Unknown,
+        Self::Denied,
+        Self::Expired,
+    ];
+
+    /// The word in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proposed => "proposed",
+            Self::Approved => "approved",
+            Self::Reserved => "reserved",
+            Self::Sending => "sending",
+            Self::Confirmed => "confirmed",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The reverse of [`RefundState::as_str`].
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == word)
+    }
+
+    /// Money may be on its way: the reservation counts as spent.
+    pub const fn holds_reservation(self) -> bool {
+        match self {
+            Self::Reserved | Self::Sending | Self::Unknown => true,
+            Self::Proposed | Self::Approved | Self::Confirmed | Self::Refused | Self::Denied | Self::Expired => false,
+        }
+    }
+
+    /// Never sent yet and still alive.
+    pub const fn is_unsent(self) -> bool {
+        match self {
+            Self::Proposed | Self::Approved | Self::Reserved => true,
+            Self::Sending | Self::Unknown | Self::Confirmed | Self::Refused | Self::Denied | Self::Expired => false,
+        }
+    }
+
+    /// Occupies its cause: no second refund for it may live beside.
+    pub const fn occupies_cause(self) -> bool {
+        match self {
+            Self::Refused | Self::Denied | Self::Expired => false,
+            Self::Proposed | Self::Approved | Self::Reserved | Self::Sending | Self::Unknown | Self::Confirmed => true,
+        }
+    }
+
+    /// May `self` become `next`? The same table stands in the database as a trigger.
+    pub fn may_become(self, next: Self) -> bool {
+        use RefundState::{Approved, Confirmed, Denied, Expired, Proposed, Refused, Reserved, Sending, Unknown};
+        match self {
+            Proposed => matches!(next, Approved | Denied | Expired),
+            Approved => matches!(next, Reserved | Proposed | Denied | Expired),
+            Reserved => matches!(next, Sending | Proposed | Denied | Expired),
+            Sending => matches!(next, Confirmed | Refused | Unknown | Reserved),
+            Unknown => matches!(next, Sending | Confirmed | Refused),
+            Confirmed | Refused | Denied | Expired => false,
+        }
+    }
+}
+
+/// How a confirmation was proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// A success that echoed number and amount.
+    Answer,
+    /// The provider calls the payment reversed, asked after the last attempt had ended; full refunds only.
+    Query,
+    /// A success, or "already done", to a byte-identical repeat.
+    Repeat,
+    /// A person said so.
+    Person,
+}
+
+impl Proof {
+    /// The word in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Query => "query",
+            Self::Repeat => "repeat",
+            Self::Person => "person",
+        }
+    }
+
+    /// The reverse of [`Proof::as_str`].
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Answer, Self::Query, Self::Repeat, Self::Person].into_iter().find(|p| p.as_str() == word)
+    }
+}
+
+/// The name under which rules propose and approve.
+pub const POLICY_ACTOR: &str = "policy";
+
+/// One refund of one row.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Refund {
+    /// Row id; 0 while not stored. Never part of an identity at the provider.
+    pub id: i64,
+    /// Why money is owed.
+    pub cause: Flag,
+    /// Counts the numbers minted for this cause, from 1.
+    pub sequence: i32,
+    /// How much goes back.
+    pub amount: Sen,
+    /// Where the saga stands.
+    pub state: RefundState,
+    /// Who proposed it.
+    pub proposed_by: String,
+    /// Who approved it; `POLICY_ACTOR` where the policy did alone.
+    pub approved_by: Option<String>,
+    /// What the approval stands on (`saga::content_hash`).
+    pub content_hash: String,
+    /// The idempotency handle; minted at `reserved`.
+    pub partner_refund_no: Option<String>,
+    /// The exact bytes that are sent and sent again.
+    pub request_body: Option<String>,
+    /// Attempts begun under this number.
+    pub attempts: i32,
+    /// An attempt of this number never got a readable answer.
+    pub unanswered: bool,
+    /// When the last attempt left, database time.
+    pub last_sent_at: Option<DateTime<Utc>>,
+    /// When the last attempt ended (or was found dead), database time.
+    pub last_ended_at: Option<DateTime<Utc>>,
+    /// The provider's number of the refund.
+    pub refund_no: Option<String>,
+    /// How it was proved.
+    pub proof: Option<Proof>,
+    /// Why it was refused, denied, expired or is blocked; one sentence.
+    pub reason: Option<String>,
+    /// A person must look: `refund_unknown` or `refund_amount_differs`.
+    pub needs_person: Option<Flag>,
+}
+
+impl Refund {
+    /// A person, not the policy, agreed to it.
+    pub fn is_approved_by_person(&self) -> bool {
+        self.approved_by.as_deref().is_some_and(|who| who != POLICY_ACTOR)
+    }
+
+    /// Returns all that was paid.
+    pub fn is_full(&self, paid: Sen) -> bool {
+        self.amount >= paid
+    }
+
+    /// Returns the order's own money, not an excess.
+    pub fn is_own_money(&self) -> bool {
+        self.cause != Flag::Overpaid && self.cause != Flag::DuplicatePayment
+    }
+}

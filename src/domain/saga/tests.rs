@@ -1,0 +1,1 @@
+//! The saga's steps, one situation a test.
