@@ -3,18 +3,18 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
+pub mod case;
+pub mod chain;
+pub mod decide;
+pub mod explain;
+pub mod fact;
 pub mod money;
 pub mod observation;
-pub mod profile;
-pub mod policy;
 pub mod order;
-pub mod fact;
-pub mod state;
-pub mod refund;
+pub mod policy;
 pub mod posting;
-pub mod case;
-pub mod explain;
-pub mod decide;
-pub mod saga;
+pub mod profile;
+pub mod refund;
 pub mod reply;
-pub mod chain;
+pub mod saga;
+pub mod state;

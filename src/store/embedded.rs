@@ -38,7 +38,9 @@ pub struct EmbeddedOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
     /// No server binaries were found.
-    #[error("no PostgreSQL server on this machine: install it (`apt-get install -y --no-install-recommends postgresql`), set PG_BINDIR to the folder with `postgres` and `initdb`, or give [database] url")]
+    #[error(
+        "no PostgreSQL server on this machine: install it (`apt-get install -y --no-install-recommends postgresql`), set PG_BINDIR to the folder with `postgres` and `initdb`, or give [database] url"
+    )]
     NoServer,
     /// A folder was named, but the binary is not in it.
     #[error("no `{program}` in {}: point PG_BINDIR or [database] bin_dir at the folder that holds `postgres`, `initdb` and `pg_ctl`", bin_dir.display())]
@@ -49,7 +51,9 @@ pub enum EmbeddedError {
         bin_dir: PathBuf,
     },
     /// rekon runs as root and there is nobody to run Postgres as.
-    #[error("Postgres refuses to run as root and this machine has neither a `postgres` nor a `nobody` account: run rekon as an ordinary user, or create one (`useradd --system postgres`)")]
+    #[error(
+        "Postgres refuses to run as root and this machine has neither a `postgres` nor a `nobody` account: run rekon as an ordinary user, or create one (`useradd --system postgres`)"
+    )]
     NoAccount,
     /// The folder cannot be prepared.
     #[error("cannot {what} {}: {source}; choose another folder with [database] data_dir", path.display())]
@@ -144,8 +148,18 @@ impl EmbeddedPostgres {
         create_cluster(&bin_dir, &data_dir, run_as)?;
         let socket_dir = socket_folder(&data_dir, run_as)?;
         let child = spawn_server(&bin_dir, &data_dir, &socket_dir, run_as, &options.settings)?;
-        let url = format!("postgres://{SUPERUSER}@localhost/postgres?host={}", percent_encoded(&socket_dir));
-        let mut started = Self { child, bin_dir, data_dir, socket_dir, run_as, url };
+        let url = format!(
+            "postgres://{SUPERUSER}@localhost/postgres?host={}",
+            percent_encoded(&socket_dir)
+        );
+        let mut started = Self {
+            child,
+            bin_dir,
+            data_dir,
+            socket_dir,
+            run_as,
+            url,
+        };
         started.wait_until_ready()?;
         Ok(started)
     }
@@ -188,13 +202,21 @@ impl EmbeddedPostgres {
             .current_dir(&self.data_dir)
             .stdin(Stdio::null())
             .output()
-            .map_err(|source| EmbeddedError::NotStarted { program, package: "postgresql", source })?;
+            .map_err(|source| EmbeddedError::NotStarted {
+                program,
+                package: "postgresql",
+                source,
+            })?;
         if !asked.status.success() && matches!(self.child.try_wait(), Ok(None)) {
-            return Err(EmbeddedError::NotStopped { reason: String::from_utf8_lossy(&asked.stderr).trim().to_owned() });
+            return Err(EmbeddedError::NotStopped {
+                reason: String::from_utf8_lossy(&asked.stderr).trim().to_owned(),
+            });
         }
         match self.child.wait() {
             Ok(_) => Ok(()),
-            Err(error) => Err(EmbeddedError::NotStopped { reason: error.to_string() }),
+            Err(error) => Err(EmbeddedError::NotStopped {
+                reason: error.to_string(),
+            }),
         }
     }
 
@@ -203,7 +225,11 @@ impl EmbeddedPostgres {
         let log = self.data_dir.join("postgres.log");
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(EmbeddedError::Ended { status, reason: last_fatal(&log), log });
+                return Err(EmbeddedError::Ended {
+                    status,
+                    reason: last_fatal(&log),
+                    log,
+                });
             }
             if let Some(lock) = LockFile::read(&self.data_dir)
                 && lock.pid == self.child.id().to_string()
@@ -243,7 +269,10 @@ impl LockFile {
         let text = fs::read_to_string(data_dir.join("pg/postmaster.pid")).ok()?;
         let mut lines = text.lines().map(str::trim);
         let pid = lines.next()?.to_owned();
-        Some(Self { pid, is_ready: lines.nth(6) == Some("ready") })
+        Some(Self {
+            pid,
+            is_ready: lines.nth(6) == Some("ready"),
+        })
     }
 }
 
@@ -264,7 +293,12 @@ fn newest_debian_server() -> Option<PathBuf> {
     fs::read_dir(DEBIAN_SERVERS)
         .ok()?
         .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse::<u32>().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
         .filter(|(_, bin_dir)| bin_dir.join("initdb").is_file())
         .max()
         .map(|(_, bin_dir)| bin_dir)
@@ -277,11 +311,19 @@ fn account() -> Result<Option<Account>, EmbeddedError> {
     }
     let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let find = |name: &str| {
-        let line = accounts.lines().find(|line| line.split(':').next() == Some(name))?;
+        let line = accounts
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))?;
         let mut ids = line.split(':').skip(2);
-        Some(Account { uid: ids.next()?.parse().ok()?, gid: ids.next()?.parse().ok()? })
+        Some(Account {
+            uid: ids.next()?.parse().ok()?,
+            gid: ids.next()?.parse().ok()?,
+        })
     };
-    find("postgres").or_else(|| find("nobody")).map(Some).ok_or(EmbeddedError::NoAccount)
+    find("postgres")
+        .or_else(|| find("nobody"))
+        .map(Some)
+        .ok_or(EmbeddedError::NoAccount)
 }
 
 fn become_account(command: &mut Command, run_as: Option<Account>) {
@@ -298,26 +340,45 @@ fn folder_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Em
 /// Creates the folder, gives it to the server's account, closes it to others, and sees that the account can reach it.
 fn prepare_folder(data_dir: &Path, run_as: Option<Account>) -> Result<PathBuf, EmbeddedError> {
     fs::create_dir_all(data_dir).map_err(folder_error("create", data_dir))?;
-    let data_dir = data_dir.canonicalize().map_err(folder_error("find", data_dir))?;
+    let data_dir = data_dir
+        .canonicalize()
+        .map_err(folder_error("find", data_dir))?;
     if let Some(account) = run_as {
-        chown(&data_dir, Some(account.uid), Some(account.gid)).map_err(folder_error("give to the server's account", &data_dir))?;
+        chown(&data_dir, Some(account.uid), Some(account.gid))
+            .map_err(folder_error("give to the server's account", &data_dir))?;
         for parent in data_dir.ancestors().skip(1) {
             let found = fs::metadata(parent).map_err(folder_error("look at", parent))?;
-            let is_open = found.uid() == account.uid || found.mode() & 0o001 != 0 || (found.gid() == account.gid && found.mode() & 0o010 != 0);
+            let is_open = found.uid() == account.uid
+                || found.mode() & 0o001 != 0
+                || (found.gid() == account.gid && found.mode() & 0o010 != 0);
             if !is_open {
-                let refused = io::Error::new(io::ErrorKind::PermissionDenied, format!("{} is closed to the account that runs Postgres for root", parent.display()));
-                return Err(EmbeddedError::Folder { what: "keep a cluster in", path: data_dir, source: refused });
+                let refused = io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    format!(
+                        "{} is closed to the account that runs Postgres for root",
+                        parent.display()
+                    ),
+                );
+                return Err(EmbeddedError::Folder {
+                    what: "keep a cluster in",
+                    path: data_dir,
+                    source: refused,
+                });
             }
         }
     }
-    fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o700)).map_err(folder_error("close to others", &data_dir))?;
+    fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o700))
+        .map_err(folder_error("close to others", &data_dir))?;
     Ok(data_dir)
 }
 
 /// A live holder of the lock file gets named at once. A dead one is left to Postgres, which knows how to recover.
 fn refuse_second_start(data_dir: &Path) -> Result<(), EmbeddedError> {
     match LockFile::read(data_dir) {
-        Some(lock) if serves(&lock.pid, data_dir) => Err(EmbeddedError::InUse { data_dir: data_dir.to_owned(), holder: lock.pid }),
+        Some(lock) if serves(&lock.pid, data_dir) => Err(EmbeddedError::InUse {
+            data_dir: data_dir.to_owned(),
+            holder: lock.pid,
+        }),
         _ => Ok(()),
     }
 }
@@ -325,11 +386,17 @@ fn refuse_second_start(data_dir: &Path) -> Result<(), EmbeddedError> {
 /// Whether that process is a Postgres on this folder: a pid alone may have been given to somebody else since.
 fn serves(pid: &str, data_dir: &Path) -> bool {
     let cluster = data_dir.join("pg");
-    fs::read(format!("/proc/{pid}/cmdline"))
-        .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == cluster.as_os_str().as_encoded_bytes()))
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+        line.split(|byte| *byte == 0)
+            .any(|word| word == cluster.as_os_str().as_encoded_bytes())
+    })
 }
 
-fn create_cluster(bin_dir: &Path, data_dir: &Path, run_as: Option<Account>) -> Result<(), EmbeddedError> {
+fn create_cluster(
+    bin_dir: &Path,
+    data_dir: &Path,
+    run_as: Option<Account>,
+) -> Result<(), EmbeddedError> {
     let cluster = data_dir.join("pg");
     if cluster.join("PG_VERSION").exists() {
         return Ok(());
@@ -338,16 +405,33 @@ fn create_cluster(bin_dir: &Path, data_dir: &Path, run_as: Option<Account>) -> R
     let mut command = Command::new(&program);
     become_account(&mut command, run_as);
     let made = command
-        .args(["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions", "-D"])
+        .args([
+            "-U",
+            SUPERUSER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-instructions",
+            "-D",
+        ])
         .arg(&cluster)
         .current_dir(data_dir)
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| EmbeddedError::NotStarted { program, package: "postgresql", source })?;
+        .map_err(|source| EmbeddedError::NotStarted {
+            program,
+            package: "postgresql",
+            source,
+        })?;
     if made.status.success() {
         return Ok(());
     }
-    Err(EmbeddedError::InitFailed { data_dir: data_dir.to_owned(), stderr: String::from_utf8_lossy(&made.stderr).trim().to_owned() })
+    Err(EmbeddedError::InitFailed {
+        data_dir: data_dir.to_owned(),
+        stderr: String::from_utf8_lossy(&made.stderr).trim().to_owned(),
+    })
 }
 
 /// The data folder itself, or a new private folder below `/tmp` where its path is too long for a socket.
@@ -359,9 +443,13 @@ fn socket_folder(data_dir: &Path, run_as: Option<Account>) -> Result<PathBuf, Em
     if short.symlink_metadata().is_ok() {
         fs::remove_dir(&short).map_err(folder_error("clear the old socket folder", &short))?;
     }
-    fs::DirBuilder::new().mode(0o700).create(&short).map_err(folder_error("create", &short))?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&short)
+        .map_err(folder_error("create", &short))?;
     if let Some(account) = run_as {
-        chown(&short, Some(account.uid), Some(account.gid)).map_err(folder_error("give to the server's account", &short))?;
+        chown(&short, Some(account.uid), Some(account.gid))
+            .map_err(folder_error("give to the server's account", &short))?;
     }
     tracing::info!(socket_dir = %short.display(), data_dir = %data_dir.display(), "the data folder's path is too long for a unix socket; it is in a short private folder");
     Ok(short)
@@ -375,16 +463,36 @@ fn spawn_server(
     settings: &[(String, String)],
 ) -> Result<Child, EmbeddedError> {
     let log_path = data_dir.join("postgres.log");
-    let log = fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(folder_error("open", &log_path))?;
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .map_err(folder_error("open", &log_path))?;
     let log_again = log.try_clone().map_err(folder_error("open", &log_path))?;
     // setpriv (util-linux) asks the kernel for SIGINT, Postgres's fast shutdown, when we die, and then becomes Postgres.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "INT"]);
     if let Some(account) = run_as {
-        command.args([format!("--reuid={}", account.uid), format!("--regid={}", account.gid), "--clear-groups".to_owned()]);
+        command.args([
+            format!("--reuid={}", account.uid),
+            format!("--regid={}", account.gid),
+            "--clear-groups".to_owned(),
+        ]);
     }
-    command.arg(bin_dir.join("postgres")).arg("-D").arg(data_dir.join("pg")).arg("-k").arg(socket_dir);
-    command.args(["-c", "listen_addresses=", "-c", "fsync=on", "-c", "max_connections=100"]);
+    command
+        .arg(bin_dir.join("postgres"))
+        .arg("-D")
+        .arg(data_dir.join("pg"))
+        .arg("-k")
+        .arg(socket_dir);
+    command.args([
+        "-c",
+        "listen_addresses=",
+        "-c",
+        "fsync=on",
+        "-c",
+        "max_connections=100",
+    ]);
     for (name, value) in settings {
         command.arg("-c").arg(format!("{name}={value}"));
     }
@@ -395,12 +503,22 @@ fn spawn_server(
         .stdout(log)
         .stderr(log_again)
         .spawn()
-        .map_err(|source| EmbeddedError::NotStarted { program: "setpriv".into(), package: "util-linux", source })
+        .map_err(|source| EmbeddedError::NotStarted {
+            program: "setpriv".into(),
+            package: "util-linux",
+            source,
+        })
 }
 
 fn last_fatal(log: &Path) -> String {
-    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let line = text.lines().rev().find(|line| line.contains("FATAL")).or_else(|| text.lines().last());
+    let text = fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| line.contains("FATAL"))
+        .or_else(|| text.lines().last());
     line.unwrap_or("its log is empty").trim().to_owned()
 }
 
@@ -410,6 +528,12 @@ fn percent_encoded(path: &Path) -> String {
     path.as_os_str()
         .as_encoded_bytes()
         .iter()
-        .map(|byte| if is_plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| {
+            if is_plain(*byte) {
+                char::from(*byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect()
 }
