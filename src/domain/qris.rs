@@ -10,6 +10,8 @@ use std::{fmt, iter};
 
 pub use amount::{ExpectedTotal, Tip, TipPercent};
 
+use crate::domain::money::Sen;
+
 /// The longest payload that is read, in characters (the limit of EMVCo MPM and of `qrContent` in SNAP BI).
 pub const MAX_CHARS: usize = 512;
 
@@ -29,7 +31,7 @@ pub struct Qris {
     fields: Vec<Field>,
     additional: Vec<Field>,
     initiation: Option<Initiation>,
-    amount_sen: Option<i64>,
+    amount: Option<Sen>,
     tip: Option<Tip>,
 }
 
@@ -134,10 +136,10 @@ impl Qris {
             return Err(QrisError::Currency { found: value(CURRENCY).unwrap_or_default().to_owned() });
         }
         let initiation = value(INITIATION).map(Initiation::read).transpose()?;
-        let amount_sen = amount::read_amount(value("54"))?;
+        let amount = amount::read_amount(value("54"))?;
         let tip = amount::read_tip(value("55"), value("56"), value("57"))?;
         let additional = value(ADDITIONAL).map_or(Ok(Vec::new()), read_fields)?;
-        Ok(Self { fields, additional, initiation, amount_sen, tip })
+        Ok(Self { fields, additional, initiation, amount, tip })
     }
 
     /// The fields in the order of the payload, the checksum last.
@@ -166,9 +168,9 @@ impl Qris {
         self.initiation
     }
 
-    /// Field 54 in sen, without tip; `None` where the payer types the amount.
-    pub fn amount_sen(&self) -> Option<i64> {
-        self.amount_sen
+    /// Field 54, without tip; `None` where the payer types the amount.
+    pub fn amount(&self) -> Option<Sen> {
+        self.amount
     }
 
     /// Fields 55–57.
@@ -178,7 +180,7 @@ impl Qris {
 
     /// What the payer is expected to be charged, tip included.
     pub fn expected_total(&self) -> Result<ExpectedTotal, QrisError> {
-        ExpectedTotal::of(self.amount_sen, self.tip)
+        ExpectedTotal::of(self.amount, self.tip)
     }
 }
 
@@ -255,7 +257,7 @@ fn read_fields(text: &str) -> Result<Vec<Field>, QrisError> {
             return Err(QrisError::Duplicate { tag: tag.to_owned() });
         }
         fields.push(Field::new(tag, value));
-        at += 4 + length;
+        at = at.saturating_add(4).saturating_add(length);
         rest = after;
     }
     Ok(fields)

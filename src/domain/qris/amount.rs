@@ -1,9 +1,10 @@
-//! The money in a QRIS payload: fields 54 to 57 and the total they ask for, in sen and without floats.
+//! The money in a QRIS payload: fields 54 to 57 and the total they ask for, without floats.
 //!
 //! Deliberately absent: comparing with what was paid. A provider may state the amount with or without the tip, and may have
 //! cut off the sen; which of these meets the expectation is settled by `decide`, on these numbers.
 
 use super::QrisError;
+use crate::domain::money::Sen;
 
 /// The longest amount or fixed tip, in characters.
 const MAX_AMOUNT_CHARS: usize = 13;
@@ -14,8 +15,8 @@ const MAX_PERCENT_CHARS: usize = 5;
 pub enum Tip {
     /// `01`: the payer is asked and may add anything or nothing.
     Prompted,
-    /// `02`: field 56, in sen.
-    FixedSen(i64),
+    /// `02`: field 56.
+    Fixed(Sen),
     /// `03`: field 57.
     Percent(TipPercent),
 }
@@ -24,15 +25,15 @@ pub enum Tip {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TipPercent(u16);
 
-/// What the payer is expected to be charged, tip included, in sen.
+/// What the payer is expected to be charged, tip included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedTotal {
     /// The payload states no amount: the payer types it.
     Unstated,
     /// Exactly this.
-    Exact(i64),
+    Exact(Sen),
     /// This or more: the payer was asked for a tip.
-    AtLeast(i64),
+    AtLeast(Sen),
 }
 
 impl TipPercent {
@@ -41,33 +42,42 @@ impl TipPercent {
         self.0
     }
 
-    /// The tip on `amount_sen`, rounded to the nearest sen, half a sen up. Providers that keep whole rupiah only come out lower;
+    /// The tip on `amount`, rounded to the nearest sen, half a sen up. Providers that keep whole rupiah only come out lower;
     /// the rule "equal after truncation to rupiah" accepts those where paid and expected are compared.
-    pub fn of(self, amount_sen: i64) -> Result<i64, QrisError> {
+    pub fn of(self, amount: Sen) -> Result<Sen, QrisError> {
         // 128 bits: the largest amount times 9,999 does not fit into 64.
-        let tip = (i128::from(amount_sen) * i128::from(self.0) + 5_000) / 10_000;
-        i64::try_from(tip).map_err(|_| QrisError::OutOfRange)
+        let parts = i128::from(amount.sen()).checked_mul(i128::from(self.0)).and_then(|p| p.checked_add(5_000));
+        let tip = parts.map(|p| p.div_euclid(10_000)).and_then(|tip| i64::try_from(tip).ok());
+        tip.map(Sen::new).ok_or(QrisError::OutOfRange)
+    }
+}
+
+impl Tip {
+    /// What this tip adds to `amount`; `None` where only the payer knows.
+    pub fn on(self, amount: Sen) -> Result<Option<Sen>, QrisError> {
+        match self {
+            Self::Prompted => Ok(None),
+            Self::Fixed(tip) => Ok(Some(tip)),
+            Self::Percent(percent) => percent.of(amount).map(Some),
+        }
     }
 }
 
 impl ExpectedTotal {
-    pub(super) fn of(amount_sen: Option<i64>, tip: Option<Tip>) -> Result<Self, QrisError> {
-        let Some(amount) = amount_sen else { return Ok(Self::Unstated) };
-        let added = match tip {
-            None => 0,
-            Some(Tip::Prompted) => return Ok(Self::AtLeast(amount)),
-            Some(Tip::FixedSen(fixed)) => fixed,
-            Some(Tip::Percent(percent)) => percent.of(amount)?,
-        };
-        amount.checked_add(added).map(Self::Exact).ok_or(QrisError::OutOfRange)
+    pub(super) fn of(amount: Option<Sen>, tip: Option<Tip>) -> Result<Self, QrisError> {
+        let Some(amount) = amount else { return Ok(Self::Unstated) };
+        match tip.map_or(Ok(Some(Sen::ZERO)), |tip| tip.on(amount))? {
+            None => Ok(Self::AtLeast(amount)),
+            Some(tip) => amount.checked_add(tip).map(Self::Exact).ok_or(QrisError::OutOfRange),
+        }
     }
 }
 
 /// Field 54.
-pub(super) fn read_amount(value: Option<&str>) -> Result<Option<i64>, QrisError> {
+pub(super) fn read_amount(value: Option<&str>) -> Result<Option<Sen>, QrisError> {
     const RULE: &str = "an amount is 1 to 13 characters, more than 0, with at most two decimals after a point";
     let Some(text) = value else { return Ok(None) };
-    let amount = read_decimals(text, MAX_AMOUNT_CHARS).filter(|sen| *sen > 0);
+    let amount = read_decimals(text, MAX_AMOUNT_CHARS).map(Sen::new).filter(|sen| sen.is_positive());
     amount.map(Some).ok_or_else(|| QrisError::Value { tag: "54", value: text.to_owned(), rule: RULE })
 }
 
@@ -95,7 +105,7 @@ pub(super) fn read_tip(
 /// A fixed tip of zero is let through: some acquirers write `0.00` for "no fee", and it cannot change a total.
 fn read_fixed(text: &str) -> Result<Tip, QrisError> {
     const RULE: &str = "a fixed tip is 1 to 13 characters with at most two decimals after a point";
-    let fixed = read_decimals(text, MAX_AMOUNT_CHARS).map(Tip::FixedSen);
+    let fixed = read_decimals(text, MAX_AMOUNT_CHARS).map(|sen| Tip::Fixed(Sen::new(sen)));
     fixed.ok_or_else(|| QrisError::Value { tag: "56", value: text.to_owned(), rule: RULE })
 }
 

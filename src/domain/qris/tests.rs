@@ -28,9 +28,9 @@ fn the_checksum_meets_its_published_check_vector() {
 fn the_generated_sample_reads_to_the_sen() {
     let qris = Qris::parse(GENERATED).unwrap();
     assert_eq!(qris.initiation(), Some(Initiation::Dynamic));
-    assert_eq!(qris.amount_sen(), Some(120_025));
-    assert_eq!(qris.tip(), Some(Tip::FixedSen(50_052)));
-    assert_eq!(qris.expected_total(), Ok(ExpectedTotal::Exact(170_077)));
+    assert_eq!(qris.amount(), Some(Sen::new(120_025)));
+    assert_eq!(qris.tip(), Some(Tip::Fixed(Sen::new(50_052))));
+    assert_eq!(qris.expected_total(), Ok(ExpectedTotal::Exact(Sen::new(170_077))));
     assert_eq!(qris.field("59"), Some("Green Pages"));
     assert_eq!(qris.additional_field("07"), Some("K45"));
     assert_eq!(qris.additional_field("50"), Some("a98757c8dbc6434ab5dd4c55d9092d9a"));
@@ -44,7 +44,7 @@ fn the_payment_sample_is_refused_as_printed_and_right_with_its_zero_restored() {
     let restored = format!("0{PAYMENT_AS_PRINTED}");
     assert_eq!(restored.chars().count(), 255);
     let qris = Qris::parse(&restored).unwrap();
-    assert_eq!(qris.expected_total(), Ok(ExpectedTotal::Exact(170_000)));
+    assert_eq!(qris.expected_total(), Ok(ExpectedTotal::Exact(Sen::new(170_000))));
     assert_eq!(qris.additional_field("50"), Some("072435673f53496a9db872c8caa14899"));
 }
 
@@ -58,7 +58,7 @@ fn a_static_code_states_no_amount_and_so_no_total() {
 #[test]
 fn a_prompted_tip_makes_the_amount_a_lower_bound() {
     let qris = with(&[("54", "10000"), ("55", "01")]).unwrap();
-    assert_eq!(qris.expected_total(), Ok(ExpectedTotal::AtLeast(1_000_000)));
+    assert_eq!(qris.expected_total(), Ok(ExpectedTotal::AtLeast(Sen::new(1_000_000))));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_percent_tip_is_rounded_half_up_to_the_sen() {
         ("9999999999999", "99.99", 1_999_899_999_999_800),
     ] {
         let qris = with(&[("54", amount), ("55", "03"), ("57", percent)]).unwrap();
-        assert_eq!(qris.expected_total(), Ok(ExpectedTotal::Exact(total)), "{amount} + {percent} %");
+        assert_eq!(qris.expected_total(), Ok(ExpectedTotal::Exact(Sen::new(total))), "{amount} + {percent} %");
     }
 }
 
@@ -82,7 +82,7 @@ fn amounts_are_read_as_written_or_not_at_all() {
     for (text, sen) in
         [("1", 100), ("0.01", 1), ("1200.2", 120_020), ("0001.00", 100), ("9999999999.99", 999_999_999_999)]
     {
-        assert_eq!(with(&[("54", text)]).unwrap().amount_sen(), Some(sen), "{text}");
+        assert_eq!(with(&[("54", text)]).unwrap().amount(), Some(Sen::new(sen)), "{text}");
     }
     for text in [
         "0",
@@ -130,7 +130,7 @@ fn tip_fields_that_contradict_each_other_are_refused() {
         assert!(matches!(with(fields), Err(QrisError::Tip { .. })), "{fields:?}");
     }
     assert!(matches!(with(&[("55", "04")]), Err(QrisError::Value { tag: "55", .. })));
-    assert_eq!(with(&[("55", "02"), ("56", "0.00")]).unwrap().tip(), Some(Tip::FixedSen(0)));
+    assert_eq!(with(&[("55", "02"), ("56", "0.00")]).unwrap().tip(), Some(Tip::Fixed(Sen::ZERO)));
 }
 
 #[test]
@@ -195,7 +195,8 @@ proptest! {
         let more = write_fields(&[Field::new("07", "K45"), Field::new("50", reference.as_str())]).unwrap();
         let fields = [("54", amount.as_str()), ("55", "02"), ("56", &tip_text), ("59", &name), ("62", &more)];
         let qris = with(&fields).unwrap();
-        prop_assert_eq!(qris.expected_total(), Ok(ExpectedTotal::Exact(rupiah * 100 + sen + tip)));
+        let total = Sen::rupiah(rupiah).plus(Sen::new(sen)).plus(Sen::new(tip));
+        prop_assert_eq!(qris.expected_total(), Ok(ExpectedTotal::Exact(total)));
         prop_assert_eq!(qris.field("59"), Some(name.as_str()));
         prop_assert_eq!(qris.additional_field("50"), Some(reference.as_str()));
         let (checksum, body) = qris.fields().split_last().unwrap();
