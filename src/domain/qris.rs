@@ -12,7 +12,7 @@ pub use amount::{ExpectedTotal, Tip, TipPercent};
 
 use crate::domain::money::Sen;
 
-/// The longest payload that is read, in characters (the limit of EMVCo MPM and of `qrContent` in SNAP BI).
+/// The longest payload that is read, in characters (SNAP BI gives `qrContent` of service 47 a length of 512).
 pub const MAX_CHARS: usize = 512;
 
 const FORMAT: &str = "00";
