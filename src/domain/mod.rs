@@ -9,6 +9,8 @@ pub mod decide;
 pub mod explain;
 pub mod fact;
 pub mod money;
+pub mod day;
+pub mod qris;
 pub mod observation;
 pub mod order;
 pub mod policy;

@@ -1,0 +1,32 @@
+# Short names for what one does every day. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup test demo check fix bench db
+
+help: ## list these names
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: ## find PostgreSQL's server programs, or install them
+	@dir=$$(./.ci/postgres) && echo "PostgreSQL: $$dir"
+
+test: setup ## format, lints and all tests: what must be green before a commit
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo test
+
+demo: setup ## a day of simulated payments, reconciled for real
+	cargo build
+	cargo run -q -- demo
+
+check: ## the quick look while writing
+	cargo check --all-targets
+
+fix: ## put right what tools can
+	cargo fmt
+	cargo clippy --fix --allow-dirty --allow-staged --all-targets
+	cargo fmt
+
+bench: setup ## what a check costs, as a ratio (release build)
+	cargo run --release -- bench
+
+db: setup ## psql into the running embedded database
+	@./.ci/psql
