@@ -1,3 +1,110 @@
 //! Postgres: rows in, domain types out; leases, journal, limits, runs. No HTTP and no rules of money.
+//!
+//! Statements are constants that begin with `-- store::<file>::<name>`; a test prepares every one of them against the
+//! migrated schema. Transactions are begun by [`Store::begin`] and closed by their owner; nothing that could reach a
+//! provider is ever in scope of one.
 
 pub mod embedded;
+pub mod error;
+
+use std::time::Duration;
+
+use sqlx::{
+    Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
+
+pub use error::StoreError;
+
+/// A database transaction.
+pub type Tx = Transaction<'static, Postgres>;
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    /// `postgres://…`; a secret, never logged.
+    pub url: String,
+    /// Most connections of this process.
+    pub max_connections: u32,
+    /// How long to wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// How long one statement may run.
+    pub statement_timeout: Duration,
+}
+
+/// The database, connected.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+const SCHEMA_VERSION: &str = "-- store::schema_version
+select coalesce(max(version), 0) from rekon._migrations where success";
+
+const NOW: &str = "-- store::now
+select clock_timestamp()";
+
+const INSTANCE: &str = "-- store::instance
+select nextval('rekon.instances')";
+
+impl Store {
+    /// Connects; fails at once when the database cannot be reached.
+    pub async fn connect(options: &ConnectOptions) -> Result<Self, StoreError> {
+        let timeout = options.statement_timeout.as_millis().to_string();
+        let connect: PgConnectOptions = options.url.parse().map_err(StoreError::Statement)?;
+        let connect = connect.application_name("rekon").options([("statement_timeout", timeout.as_str()), ("jit", "off")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .connect_with(connect)
+            .await
+            .map_err(|e| match e {
+                sqlx::Error::Database(_) => StoreError::from(e),
+                other => StoreError::Unavailable(other),
+            })?;
+        Ok(Self { pool })
+    }
+
+    /// The pool, for the job runtime's own storage.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Applies what is missing of our schema; does nothing on a current one.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        MIGRATOR.run(&self.pool).await.map_err(|e| StoreError::Migrate(e.to_string()))
+    }
+
+    /// Refuses a schema that is not exactly the one this program was built with.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        let wanted = MIGRATOR.iter().map(|m| m.version).max().unwrap_or(0);
+        let found: i64 = sqlx::query_scalar(SCHEMA_VERSION).fetch_one(&self.pool).await?;
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(StoreError::Schema(format!("schema version {found}, program version {wanted}")))
+        }
+    }
+
+    /// Begins a transaction.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(self.pool.begin().await?)
+    }
+
+    /// The database's clock, which leases, budgets and days go by.
+    pub async fn now(&self) -> Result<chrono::DateTime<chrono::Utc>, StoreError> {
+        Ok(sqlx::query_scalar(NOW).fetch_one(&self.pool).await?)
+    }
+
+    /// A number that no other process start has.
+    pub async fn instance(&self) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar(INSTANCE).fetch_one(&self.pool).await?)
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
