@@ -155,8 +155,6 @@ impl Answer {
 /// last one are counted in `sightings` instead of becoming facts.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Fact {
-    /// Row id; 0 while not stored.
-    pub id: i64,
     /// Place in the row's sequence of facts and order changes.
     pub seq: i32,
     /// Who said it.

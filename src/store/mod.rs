@@ -5,7 +5,12 @@
 //! provider is ever in scope of one.
 
 pub mod embedded;
+pub mod cases;
 pub mod error;
+pub mod leases;
+pub mod limits;
+pub mod refunds;
+pub mod settle;
 
 use std::time::Duration;
 
