@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Longest socket folder: 107 bytes of `sun_path` less `/.s.PGSQL.5432`.
 const SOCKET_DIR_MAX: usize = 93;
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(10);
 const DEBIAN_SERVERS: &str = "/usr/lib/postgresql";
 const SUPERUSER: &str = "rekon";

@@ -1,0 +1,311 @@
+//! Takes values out of the merged tree, key by key, and collects everything that is wrong instead of stopping at the first.
+//! A key exists because somebody reads it: what is left over is unknown, and the list of keys writes itself.
+//!
+//! Every reader returns `None` after it has recorded an error, so a section is read whole before it is put together.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::environment::set_variable;
+use super::error::{ConfigError, Source};
+use super::layer::{Entry, Node, Tree};
+use super::secret::{SECRET_FORM, read_file};
+
+/// One value in force: its full key, how it would be written, and where it came from.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct Setting {
+    /// The tables and the key, outermost first.
+    pub path: Vec<String>,
+    /// The value as TOML. A secret is shown as its reference, never as its value.
+    pub value: String,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// What is collected while a configuration is read.
+pub(crate) struct Book<'a> {
+    pub(crate) env: &'a BTreeMap<String, String>,
+    /// Folder against which relative paths of secret files are resolved.
+    pub(crate) base_dir: PathBuf,
+    pub(crate) errors: RefCell<Vec<ConfigError>>,
+    pub(crate) settings: RefCell<Vec<Setting>>,
+    pub(crate) known_keys: RefCell<BTreeSet<String>>,
+}
+
+/// One table while it is read.
+pub(crate) struct Section<'a> {
+    book: &'a Book<'a>,
+    path: Vec<String>,
+    source: Source,
+    entries: Tree,
+    asked: BTreeSet<String>,
+}
+
+impl<'a> Section<'a> {
+    pub(crate) fn root(book: &'a Book<'a>, entries: Tree) -> Self {
+        Self { book, path: Vec::new(), source: Source::Default, entries, asked: BTreeSet::new() }
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// The last part of the table's name.
+    pub(crate) fn name(&self) -> &str {
+        self.path.last().map_or("", String::as_str)
+    }
+
+    pub(crate) fn env(&self) -> &'a BTreeMap<String, String> {
+        self.book.env
+    }
+
+    /// Where the key stands, or the table where the key is missing.
+    pub(crate) fn source_of(&self, key: &str) -> Source {
+        self.entries.get(key).map_or_else(|| self.source.clone(), |entry| entry.source.clone())
+    }
+
+    /// Gives a key its built-in value where no layer has one.
+    pub(crate) fn default(&mut self, key: &str, value: Node) {
+        self.entries.entry(key.to_owned()).or_insert(Entry { node: value, source: Source::Default });
+    }
+
+    /// Reads a key that may be absent: `Some(None)` when it is.
+    #[expect(clippy::option_option, reason = "the outer one says whether it could be read, the inner one whether it is there")]
+    pub(crate) fn optional<T>(&mut self, key: &str, read: impl FnOnce(&mut Self, &str) -> Option<T>) -> Option<Option<T>> {
+        self.ask(key);
+        if self.has(key) { read(self, key).map(Some) } else { Some(None) }
+    }
+
+    /// Records that the value of a key is not allowed.
+    pub(crate) fn refuse<T>(&self, key: &str, problem: impl Into<String>) -> Option<T> {
+        let found = self.entries.get(key).map(Entry::rendered);
+        self.record(self.source_of(key), &self.key_path(key), found, problem.into())
+    }
+
+    /// The same where the value may be a secret: it is not shown.
+    pub(crate) fn refuse_unshown<T>(&self, key: &str, problem: impl Into<String>) -> Option<T> {
+        self.record(self.source_of(key), &self.key_path(key), None, problem.into())
+    }
+
+    /// Records that the table itself, such as its name, is not allowed.
+    pub(crate) fn refuse_table<T>(&self, problem: impl Into<String>) -> Option<T> {
+        self.record(self.source.clone(), &self.path, None, problem.into())
+    }
+
+    fn record<T>(&self, source: Source, path: &[String], found: Option<String>, problem: String) -> Option<T> {
+        self.book.errors.borrow_mut().push(ConfigError { source, key: path.join("."), found, problem });
+        None
+    }
+
+    fn key_path(&self, key: &str) -> Vec<String> {
+        let mut path = self.path.clone();
+        path.push(key.to_owned());
+        path
+    }
+
+    fn ask(&mut self, key: &str) {
+        if self.asked.insert(key.to_owned()) {
+            let mut path = self.key_path(key);
+            if let [section, name, _, ..] = path.as_mut_slice()
+                && section == "accounts"
+            {
+                "NAME".clone_into(name);
+            }
+            self.book.known_keys.borrow_mut().insert(path.join("."));
+        }
+    }
+
+    fn keep(&self, key: &str, value: String) {
+        let setting = Setting { path: self.key_path(key), value, source: self.source_of(key) };
+        self.book.settings.borrow_mut().push(setting);
+    }
+
+    /// The entry of a key that must be there; it is in force from here on.
+    fn entry(&mut self, key: &str, form: &str) -> Option<Entry> {
+        self.ask(key);
+        let Some(entry) = self.entries.get(key).cloned() else {
+            return self.refuse(key, format!("missing; it must be {form}"));
+        };
+        self.keep(key, entry.rendered());
+        Some(entry)
+    }
+
+    /// A text that is not empty. `form` says what the text is, for messages.
+    pub(crate) fn text(&mut self, key: &str, form: &str) -> Option<String> {
+        match self.entry(key, form)?.node {
+            Node::Text(text) | Node::Raw(text) if !text.trim().is_empty() => Some(text),
+            _ => self.refuse(key, format!("must be {form}")),
+        }
+    }
+
+    /// A text read by `parse`.
+    pub(crate) fn parsed<T>(&mut self, key: &str, form: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let text = self.text(key, form)?;
+        parse(&text).or_else(|| self.refuse(key, format!("must be {form}")))
+    }
+
+    /// One of some words.
+    pub(crate) fn choice<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let listed: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let form = format!("one of {}", listed.join(", "));
+        self.parsed(key, &form, |text| words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value))
+    }
+
+    /// A whole number within limits.
+    pub(crate) fn number(&mut self, key: &str, min: u32, max: u32) -> Option<u32> {
+        let form = format!("a whole number from {min} to {max}");
+        let number = match self.entry(key, &form)?.node {
+            Node::Integer(number) => u32::try_from(number).ok(),
+            Node::Raw(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        number.filter(|number| (min..=max).contains(number)).or_else(|| self.refuse(key, format!("must be {form}")))
+    }
+
+    pub(crate) fn boolean(&mut self, key: &str) -> Option<bool> {
+        match self.entry(key, "true or false")?.node {
+            Node::Boolean(flag) => Some(flag),
+            Node::Raw(text) if text == "true" => Some(true),
+            Node::Raw(text) if text == "false" => Some(false),
+            _ => self.refuse(key, "must be true or false"),
+        }
+    }
+
+    /// A list of texts, each read by `parse`. `form` says what one of them is.
+    pub(crate) fn list<T>(&mut self, key: &str, form: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+        let entry = self.entry(key, &format!("a list; each item is {form}"))?;
+        let entry = match &entry.node {
+            Node::Raw(text) => entry.parsed_raw(text).unwrap_or(entry),
+            _ => entry,
+        };
+        let read = match &entry.node {
+            Node::List(items) => items.iter().map(|item| if let Node::Text(text) = &item.node { parse(text) } else { None }).collect(),
+            _ => None,
+        };
+        read.filter(|items: &Vec<T>| !items.is_empty()).or_else(|| self.refuse(key, format!("must be a list with at least one item; each item is {form}")))
+    }
+
+    /// A table below this one; an absent one is empty.
+    pub(crate) fn section(&mut self, key: &str) -> Section<'a> {
+        self.asked.insert(key.to_owned());
+        let (entries, source) = match self.entries.get(key).cloned().map(table_of) {
+            None => (Tree::new(), self.source.clone()),
+            Some(Some(table)) => table,
+            Some(None) => {
+                self.refuse_unshown::<()>(key, "must be a table");
+                (Tree::new(), self.source_of(key))
+            }
+        };
+        Section { book: self.book, path: self.key_path(key), source, entries, asked: BTreeSet::new() }
+    }
+
+    /// Every table below this one, whatever its name.
+    pub(crate) fn sections(&mut self) -> Vec<Section<'a>> {
+        let names: Vec<_> = self.entries.keys().cloned().collect();
+        names.iter().map(|name| self.section(name)).collect()
+    }
+
+    /// Everything below a key as it stands, for a reader of another room.
+    pub(crate) fn open_table(&mut self, key: &str) -> Option<toml::Table> {
+        self.ask(key);
+        let Some(entry) = self.entries.get(key).cloned() else { return Some(toml::Table::new()) };
+        let Some((entries, _)) = table_of(entry) else { return self.refuse(key, "must be a table") };
+        self.keep(key, Entry { node: Node::Table(entries.clone()), source: Source::Default }.rendered());
+        Some(super::layer::to_toml_table(&entries))
+    }
+
+    /// A secret by reference. The literal is refused without being shown.
+    pub(crate) fn secret(&mut self, key: &str) -> Option<SecretString> {
+        self.ask(key);
+        let Some(entry) = self.entries.get(key).cloned() else {
+            return self.refuse(key, format!("missing; {SECRET_FORM}"));
+        };
+        let Some((table, _)) = table_of(entry) else {
+            return self.refuse_unshown(key, SECRET_FORM);
+        };
+        let reference = |name: &str| match table.get(name).map(|entry| (&entry.node, &entry.source)) {
+            Some((Node::Text(text) | Node::Raw(text), source)) => Some((text.clone(), source.clone())),
+            _ => None,
+        };
+        let is_override = |source: &Source| matches!(source, Source::Environment { .. });
+        let only_known = table.keys().all(|name| name == "env" || name == "file");
+        match (only_known, reference("env"), reference("file")) {
+            (true, Some((variable, source)), None) => self.secret_from_env(key, &variable, &source),
+            (true, None, Some((file, source))) => self.secret_from_file(key, &file, &source),
+            // An override by environment variable stands beside the file's reference of the other kind: it wins.
+            (true, Some((variable, source)), Some((_, other))) if is_override(&source) && !is_override(&other) => {
+                self.secret_from_env(key, &variable, &source)
+            }
+            (true, Some((_, other)), Some((file, source))) if is_override(&source) && !is_override(&other) => {
+                self.secret_from_file(key, &file, &source)
+            }
+            _ => self.refuse_unshown(key, SECRET_FORM),
+        }
+    }
+
+    fn secret_from_env(&self, key: &str, variable: &str, source: &Source) -> Option<SecretString> {
+        self.keep_reference(key, "env", variable, source);
+        match set_variable(self.book.env, variable) {
+            Some(value) => Some(SecretString::from(value)),
+            None => self.refuse_unshown(key, format!("the environment variable {variable} is not set or empty; set it, or use {{ file = \"path\" }}")),
+        }
+    }
+
+    fn secret_from_file(&self, key: &str, file: &str, source: &Source) -> Option<SecretString> {
+        self.keep_reference(key, "file", file, source);
+        read_file(&self.book.base_dir.join(Path::new(file))).map_or_else(|problem| self.refuse_unshown(key, problem), Some)
+    }
+
+    fn keep_reference(&self, key: &str, kind: &str, name: &str, source: &Source) {
+        let setting = Setting {
+            path: self.key_path(key),
+            value: format!("{{ {kind} = {} }}", super::layer::quoted(name)),
+            source: source.clone(),
+        };
+        self.book.settings.borrow_mut().push(setting);
+    }
+
+    /// A secret text that must pass a check; the check's message must not hold it.
+    pub(crate) fn checked_secret(&mut self, key: &str, check: impl FnOnce(&str) -> Result<(), String>) -> Option<SecretString> {
+        let secret = self.secret(key)?;
+        match check(secret.expose_secret()) {
+            Ok(()) => Some(secret),
+            Err(problem) => self.refuse_unshown(key, problem),
+        }
+    }
+
+    /// Refuses every key that nobody asked for, with the nearest name.
+    pub(crate) fn finish(&self) {
+        for (key, entry) in self.entries.iter().filter(|(key, _)| !self.asked.contains(*key)) {
+            let known: Vec<_> = self.asked.iter().map(String::as_str).collect();
+            let meant = nearest_name(key, &known).map_or_else(|| ".".to_owned(), |name| format!("; did you mean `{name}`?"));
+            let problem = format!("unknown key{meant} Allowed here: {}", known.join(", "));
+            self.record::<()>(entry.source.clone(), &self.key_path(key), None, problem);
+        }
+    }
+}
+
+/// A table and where it stands; an environment variable may hold one as TOML.
+fn table_of(entry: Entry) -> Option<(Tree, Source)> {
+    let entry = match &entry.node {
+        Node::Raw(text) => entry.parsed_raw(text)?,
+        _ => entry,
+    };
+    match entry.node {
+        Node::Table(tree) => Some((tree, entry.source)),
+        _ => None,
+    }
+}
+
+/// The known name that was probably meant: at most a third of its letters, and never more than three, differ.
+pub(crate) fn nearest_name<'n>(typed: &str, known: &[&'n str]) -> Option<&'n str> {
+    known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(typed, name), *name))
+        .filter(|(distance, name)| *distance <= (name.len() / 3).clamp(1, 3))
+        .min()
+        .map(|(_, name)| name)
+}
