@@ -87,7 +87,9 @@ pub(crate) fn read(section: &mut Section<'_>, known_providers: &[&str]) -> Optio
         };
         let identity = (account.provider.clone(), account.client_id.clone(), account.merchant_id.clone());
         if let Some(owner) = owners.get(&identity) {
-            let problem = format!("account `{owner}` has the same provider, client_id and merchant_id: one contract is one account");
+            let problem = format!(
+                "account `{owner}` has the same provider, client_id and merchant_id: one contract is one account"
+            );
             section.refuse::<()>("merchant_id", problem);
             is_complete = false;
         }
@@ -108,7 +110,8 @@ fn read_account(section: &mut Section<'_>, known_providers: &[&str]) -> Option<A
     let private_key = section.optional("private_key", |section, key| section.checked_secret(key, check_private_key));
     let merchant_id = section.text("merchant_id", "the merchant id that the provider gave you");
     let terminal_id = section.optional("terminal_id", |section, key| section.text(key, "the terminal's id"));
-    let channel_id = section.optional("channel_id", |section, key| section.text(key, "the channel's id, such as \"H2H\""));
+    let channel_id =
+        section.optional("channel_id", |section, key| section.text(key, "the channel's id, such as \"H2H\""));
     let customer_token = section.optional("customer_token", Section::secret);
     let inquiry = section.choice("inquiry", &[("query", Inquiry::Query), ("status", Inquiry::Status)]);
     let timeout = section.duration("timeout", "100ms", "5m");
@@ -141,7 +144,9 @@ fn read_name(section: &Section<'_>) -> Option<String> {
     if name.len() <= NAME_MAX && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(is_word) {
         return Some(name.to_owned());
     }
-    section.refuse_table(format!("an account's name is a lower-case letter and then letters, digits, `-` or `_`, at most {NAME_MAX}"))
+    section.refuse_table(format!(
+        "an account's name is a lower-case letter and then letters, digits, `-` or `_`, at most {NAME_MAX}"
+    ))
 }
 
 fn read_provider(section: &mut Section<'_>, known_providers: &[&str]) -> Option<String> {
@@ -149,7 +154,8 @@ fn read_provider(section: &mut Section<'_>, known_providers: &[&str]) -> Option<
     if known_providers.contains(&provider.as_str()) {
         return Some(provider);
     }
-    let meant = nearest_name(&provider, known_providers).map_or_else(|| ".".to_owned(), |name| format!("; did you mean \"{name}\"?"));
+    let meant = nearest_name(&provider, known_providers)
+        .map_or_else(|| ".".to_owned(), |name| format!("; did you mean \"{name}\"?"));
     section.refuse("provider", format!("unknown provider{meant} Known: {}", known_providers.join(", ")))
 }
 

@@ -89,7 +89,9 @@ fn target(
     }
     match (url, direct_url) {
         (Some(url), direct_url) => Some(DatabaseTarget::Url { url, direct_url }),
-        (None, Some(_)) => section.refuse_unshown("direct_url", "direct_url stands beside url, never alone; give url as well"),
+        (None, Some(_)) => {
+            section.refuse_unshown("direct_url", "direct_url stands beside url, never alone; give url as well")
+        }
         (None, None) if embedded => Some(DatabaseTarget::Embedded),
         (None, None) => Some(DatabaseTarget::Missing),
     }
@@ -103,5 +105,6 @@ fn check_url(url: &str) -> Result<(), String> {
 }
 
 fn absolute_folder(section: &mut Section<'_>, key: &str) -> Option<PathBuf> {
-    section.parsed(key, "an absolute path of a folder", |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()))
+    section
+        .parsed(key, "an absolute path of a folder", |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()))
 }

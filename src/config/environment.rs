@@ -23,7 +23,9 @@ impl std::fmt::Debug for Environment {
 impl Environment {
     /// Reads the environment of this process.
     pub fn from_process() -> Self {
-        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
         Self { variables }
     }
 }
@@ -40,7 +42,9 @@ pub(crate) fn default_data_dir(env: &BTreeMap<String, String>, is_root: bool) ->
         return Some(PathBuf::from("/var/lib/rekon"));
     }
     let absolute = |name: &str| set_variable(env, name).map(Path::new).filter(|path| path.is_absolute());
-    absolute("XDG_DATA_HOME").map(|home| home.join("rekon")).or_else(|| absolute("HOME").map(|home| home.join(".local/share/rekon")))
+    absolute("XDG_DATA_HOME")
+        .map(|home| home.join("rekon"))
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share/rekon")))
 }
 
 /// Whether this process runs as root.

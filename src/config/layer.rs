@@ -48,7 +48,8 @@ impl Entry {
             Node::Other(text) => text.clone(),
             Node::List(items) => format!("[{}]", items.iter().map(Self::rendered).collect::<Vec<_>>().join(", ")),
             Node::Table(tree) => {
-                let pairs: Vec<_> = tree.iter().map(|(key, entry)| format!("{} = {}", bare_or_quoted(key), entry.rendered())).collect();
+                let pairs: Vec<_> =
+                    tree.iter().map(|(key, entry)| format!("{} = {}", bare_or_quoted(key), entry.rendered())).collect();
                 format!("{{ {} }}", pairs.join(", "))
             }
         }
@@ -57,7 +58,9 @@ impl Entry {
     /// The value as a library's TOML value, for tables that somebody else reads (a provider's profile).
     pub(crate) fn to_toml(&self) -> toml::Value {
         match &self.node {
-            Node::Raw(text) => self.parsed_raw(text).map_or_else(|| toml::Value::String(text.clone()), |entry| entry.to_toml()),
+            Node::Raw(text) => {
+                self.parsed_raw(text).map_or_else(|| toml::Value::String(text.clone()), |entry| entry.to_toml())
+            }
             Node::Text(text) | Node::Other(text) => toml::Value::String(text.clone()),
             Node::Integer(number) => toml::Value::Integer(*number),
             Node::Boolean(flag) => toml::Value::Boolean(*flag),
@@ -116,14 +119,16 @@ fn tree_from(table: &DeTable<'_>, at_offset: &dyn Fn(usize) -> Source) -> Tree {
 fn node_from(value: &DeValue<'_>, at_offset: &dyn Fn(usize) -> Source) -> Node {
     match value {
         DeValue::String(text) => Node::Text(text.to_string()),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).map_or_else(|_| Node::Other(number.to_string()), Node::Integer)
-        }
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| Node::Other(number.to_string()), Node::Integer),
         DeValue::Float(number) => Node::Other(number.to_string()),
         DeValue::Boolean(flag) => Node::Boolean(*flag),
         DeValue::Datetime(time) => Node::Other(time.to_string()),
         DeValue::Array(items) => Node::List(
-            items.iter().map(|item| Entry { node: node_from(item.get_ref(), at_offset), source: at_offset(item.span().start) }).collect(),
+            items
+                .iter()
+                .map(|item| Entry { node: node_from(item.get_ref(), at_offset), source: at_offset(item.span().start) })
+                .collect(),
         ),
         DeValue::Table(table) => Node::Table(tree_from(table, at_offset)),
     }
@@ -133,7 +138,10 @@ fn node_from(value: &DeValue<'_>, at_offset: &dyn Fn(usize) -> Source) -> Node {
 pub(crate) fn lay_over(base: &mut Tree, over: Tree) {
     for (key, entry) in over {
         match (base.get_mut(&key), entry) {
-            (Some(Entry { node: Node::Table(below), source }), Entry { node: Node::Table(above), source: new_source }) => {
+            (
+                Some(Entry { node: Node::Table(below), source }),
+                Entry { node: Node::Table(above), source: new_source },
+            ) => {
                 *source = new_source;
                 lay_over(below, above);
             }
@@ -152,7 +160,9 @@ pub(crate) fn lay_environment_over(base: &mut Tree, env: &BTreeMap<String, Strin
         let source = Source::Environment { variable: variable.clone() };
         let mut segments: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
         let refused = if segments.iter().any(String::is_empty) {
-            Some(format!("not a key; variables are written {ENV_PREFIX}SECTION__KEY, such as REKON__JOBS__SWEEP__EVERY=5s"))
+            Some(format!(
+                "not a key; variables are written {ENV_PREFIX}SECTION__KEY, such as REKON__JOBS__SWEEP__EVERY=5s"
+            ))
         } else {
             name_account(base, &mut segments);
             set(base, &segments, Entry { node: Node::Raw(value.clone()), source: source.clone() })
@@ -183,7 +193,9 @@ fn set(tree: &mut Tree, path: &[String], leaf: Entry) -> Option<String> {
         tree.insert(key.clone(), leaf);
         return None;
     }
-    let entry = tree.entry(key.clone()).or_insert_with(|| Entry { node: Node::Table(Tree::new()), source: leaf.source.clone() });
+    let entry = tree
+        .entry(key.clone())
+        .or_insert_with(|| Entry { node: Node::Table(Tree::new()), source: leaf.source.clone() });
     if let Node::Raw(text) = &entry.node
         && let Some(parsed) = entry.parsed_raw(text)
     {

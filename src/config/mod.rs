@@ -102,7 +102,8 @@ impl Config {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(&file, &error))?;
         let base_dir = path.parent().map(Path::to_owned).unwrap_or_default();
-        let mut config = Self::build(Some(Document { text: &text, file, base_dir }), options.env, options.known_providers)?;
+        let mut config =
+            Self::build(Some(Document { text: &text, file, base_dir }), options.env, options.known_providers)?;
         config.path = Some(path.to_owned());
         Ok(config)
     }
@@ -111,15 +112,28 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
-    pub fn from_toml(text: &str, env: &BTreeMap<String, String>, known_providers: &[&str]) -> Result<Self, ConfigErrors> {
-        Self::build(Some(Document { text, file: "jobs.toml".to_owned(), base_dir: PathBuf::new() }), env, known_providers)
+    pub fn from_toml(
+        text: &str,
+        env: &BTreeMap<String, String>,
+        known_providers: &[&str],
+    ) -> Result<Self, ConfigErrors> {
+        Self::build(
+            Some(Document { text, file: "jobs.toml".to_owned(), base_dir: PathBuf::new() }),
+            env,
+            known_providers,
+        )
     }
 
-    fn build(document: Option<Document<'_>>, env: &BTreeMap<String, String>, known_providers: &[&str]) -> Result<Self, ConfigErrors> {
+    fn build(
+        document: Option<Document<'_>>,
+        env: &BTreeMap<String, String>,
+        known_providers: &[&str],
+    ) -> Result<Self, ConfigErrors> {
         let (mut tree, mut broken) = layer::parse(BUILT_IN, &|_| Source::Default);
         let mut base_dir = PathBuf::new();
         if let Some(document) = document {
-            let (over, errors) = layer::parse(document.text, &|line| Source::File { file: document.file.clone(), line });
+            let (over, errors) =
+                layer::parse(document.text, &|line| Source::File { file: document.file.clone(), line });
             layer::lay_over(&mut tree, over);
             broken.extend(errors);
             base_dir = document.base_dir;
@@ -163,7 +177,9 @@ impl Config {
         let slow = self.accounts.values().filter(|account| outlasts(account.timeout)).map(|account| {
             format!("accounts.{}.timeout is more than half of jobs.sweep.lease: a slow call outlives its lease and its row is asked twice", account.name)
         });
-        let wide = outlasts(chunk_span).then(|| "jobs.sweep.chunk_span is more than half of jobs.sweep.lease: chunks will not end inside it".to_owned());
+        let wide = outlasts(chunk_span).then(|| {
+            "jobs.sweep.chunk_span is more than half of jobs.sweep.lease: chunks will not end inside it".to_owned()
+        });
         slow.chain(wide).collect()
     }
 
@@ -206,6 +222,8 @@ fn read(book: &Book<'_>, tree: Tree, known_providers: &[&str]) -> Option<Config>
 
 fn unreadable(file: &str, error: &std::io::Error) -> ConfigErrors {
     let source = Source::File { file: file.to_owned(), line: 1 };
-    let problem = format!("cannot read this file: {error}; name the file with --config PATH or {CONFIG_VARIABLE}=PATH, or leave both out for the defaults");
+    let problem = format!(
+        "cannot read this file: {error}; name the file with --config PATH or {CONFIG_VARIABLE}=PATH, or leave both out for the defaults"
+    );
     ConfigErrors { errors: vec![ConfigError { source, key: String::new(), found: None, problem }] }
 }

@@ -51,13 +51,15 @@ fn read_flags(section: &mut Section<'_>) -> Option<FlagActions> {
 fn read_flag(section: &mut Section<'_>, flag: &str) -> Option<FlagAction> {
     let action = section.choice(flag, &FlagAction::ALL.map(|action| (action.as_str(), action)))?;
     match (flag, action) {
-        ("overpaid", FlagAction::RefundFull) => {
-            section.refuse(flag, "an overpaid order keeps its own money: only \"refund_difference\", \"hold\" or \"accept\" are allowed")
-        }
+        ("overpaid", FlagAction::RefundFull) => section.refuse(
+            flag,
+            "an overpaid order keeps its own money: only \"refund_difference\", \"hold\" or \"accept\" are allowed",
+        ),
         ("overpaid", _) => Some(action),
-        (_, FlagAction::RefundDifference) => {
-            section.refuse(flag, "there is no excess to return under this flag: only \"hold\", \"refund_full\" or \"accept\" are allowed")
-        }
+        (_, FlagAction::RefundDifference) => section.refuse(
+            flag,
+            "there is no excess to return under this flag: only \"hold\", \"refund_full\" or \"accept\" are allowed",
+        ),
         _ => Some(action),
     }
 }
@@ -65,7 +67,9 @@ fn read_flag(section: &mut Section<'_>, flag: &str) -> Option<FlagAction> {
 /// Such a flag may be written down, but only as what it is.
 fn read_holding_flag(section: &mut Section<'_>, flag: &str) -> Option<()> {
     let read = section.optional(flag, |section, key| {
-        section.parsed(key, "\"hold\": under this flag no money leaves without a person", |text| (text == FlagAction::Hold.as_str()).then_some(()))
+        section.parsed(key, "\"hold\": under this flag no money leaves without a person", |text| {
+            (text == FlagAction::Hold.as_str()).then_some(())
+        })
     });
     read.map(|_| ())
 }

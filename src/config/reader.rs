@@ -5,14 +5,10 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use secrecy::{ExposeSecret as _, SecretString};
-
-use super::environment::set_variable;
 use super::error::{ConfigError, Source};
 use super::layer::{Entry, Node, Tree};
-use super::secret::{SECRET_FORM, read_file};
 
 /// One value in force: its full key, how it would be written, and where it came from.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
@@ -37,16 +33,18 @@ pub(crate) struct Book<'a> {
 
 /// One table while it is read.
 pub(crate) struct Section<'a> {
-    book: &'a Book<'a>,
+    pub(super) book: &'a Book<'a>,
     path: Vec<String>,
     source: Source,
-    entries: Tree,
+    pub(super) entries: Tree,
     asked: BTreeSet<String>,
+    /// Something other than a table stands here: that is said once, not again for each key.
+    is_broken: bool,
 }
 
 impl<'a> Section<'a> {
     pub(crate) fn root(book: &'a Book<'a>, entries: Tree) -> Self {
-        Self { book, path: Vec::new(), source: Source::Default, entries, asked: BTreeSet::new() }
+        Self { book, path: Vec::new(), source: Source::Default, entries, asked: BTreeSet::new(), is_broken: false }
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
@@ -73,8 +71,15 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a key that may be absent: `Some(None)` when it is.
-    #[expect(clippy::option_option, reason = "the outer one says whether it could be read, the inner one whether it is there")]
-    pub(crate) fn optional<T>(&mut self, key: &str, read: impl FnOnce(&mut Self, &str) -> Option<T>) -> Option<Option<T>> {
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one says whether it could be read, the inner one whether it is there"
+    )]
+    pub(crate) fn optional<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&mut Self, &str) -> Option<T>,
+    ) -> Option<Option<T>> {
         self.ask(key);
         if self.has(key) { read(self, key).map(Some) } else { Some(None) }
     }
@@ -90,6 +95,10 @@ impl<'a> Section<'a> {
         self.record(self.source_of(key), &self.key_path(key), None, problem.into())
     }
 
+    pub(super) fn missing<T>(&self, key: &str, form: &str) -> Option<T> {
+        if self.is_broken { None } else { self.refuse(key, format!("missing; {form}")) }
+    }
+
     /// Records that the table itself, such as its name, is not allowed.
     pub(crate) fn refuse_table<T>(&self, problem: impl Into<String>) -> Option<T> {
         self.record(self.source.clone(), &self.path, None, problem.into())
@@ -100,13 +109,13 @@ impl<'a> Section<'a> {
         None
     }
 
-    fn key_path(&self, key: &str) -> Vec<String> {
+    pub(super) fn key_path(&self, key: &str) -> Vec<String> {
         let mut path = self.path.clone();
         path.push(key.to_owned());
         path
     }
 
-    fn ask(&mut self, key: &str) {
+    pub(super) fn ask(&mut self, key: &str) {
         if self.asked.insert(key.to_owned()) {
             let mut path = self.key_path(key);
             if let [section, name, _, ..] = path.as_mut_slice()
@@ -127,7 +136,7 @@ impl<'a> Section<'a> {
     fn entry(&mut self, key: &str, form: &str) -> Option<Entry> {
         self.ask(key);
         let Some(entry) = self.entries.get(key).cloned() else {
-            return self.refuse(key, format!("missing; it must be {form}"));
+            return self.missing(key, &format!("it must be {form}"));
         };
         self.keep(key, entry.rendered());
         Some(entry)
@@ -182,24 +191,25 @@ impl<'a> Section<'a> {
             _ => entry,
         };
         let read = match &entry.node {
-            Node::List(items) => items.iter().map(|item| if let Node::Text(text) = &item.node { parse(text) } else { None }).collect(),
+            Node::List(items) => {
+                items.iter().map(|item| if let Node::Text(text) = &item.node { parse(text) } else { None }).collect()
+            }
             _ => None,
         };
-        read.filter(|items: &Vec<T>| !items.is_empty()).or_else(|| self.refuse(key, format!("must be a list with at least one item; each item is {form}")))
+        read.filter(|items: &Vec<T>| !items.is_empty())
+            .or_else(|| self.refuse(key, format!("must be a list with at least one item; each item is {form}")))
     }
 
     /// A table below this one; an absent one is empty.
     pub(crate) fn section(&mut self, key: &str) -> Section<'a> {
         self.asked.insert(key.to_owned());
-        let (entries, source) = match self.entries.get(key).cloned().map(table_of) {
-            None => (Tree::new(), self.source.clone()),
-            Some(Some(table)) => table,
-            Some(None) => {
-                self.refuse_unshown::<()>(key, "must be a table");
-                (Tree::new(), self.source_of(key))
-            }
-        };
-        Section { book: self.book, path: self.key_path(key), source, entries, asked: BTreeSet::new() }
+        let found = self.entries.get(key).cloned().map(table_of);
+        let is_broken = self.is_broken || matches!(found, Some(None));
+        if matches!(found, Some(None)) {
+            self.refuse_unshown::<()>(key, "must be a table");
+        }
+        let (entries, source) = found.flatten().unwrap_or_else(|| (Tree::new(), self.source_of(key)));
+        Section { book: self.book, path: self.key_path(key), source, entries, asked: BTreeSet::new(), is_broken }
     }
 
     /// Every table below this one, whatever its name.
@@ -217,71 +227,12 @@ impl<'a> Section<'a> {
         Some(super::layer::to_toml_table(&entries))
     }
 
-    /// A secret by reference. The literal is refused without being shown.
-    pub(crate) fn secret(&mut self, key: &str) -> Option<SecretString> {
-        self.ask(key);
-        let Some(entry) = self.entries.get(key).cloned() else {
-            return self.refuse(key, format!("missing; {SECRET_FORM}"));
-        };
-        let Some((table, _)) = table_of(entry) else {
-            return self.refuse_unshown(key, SECRET_FORM);
-        };
-        let reference = |name: &str| match table.get(name).map(|entry| (&entry.node, &entry.source)) {
-            Some((Node::Text(text) | Node::Raw(text), source)) => Some((text.clone(), source.clone())),
-            _ => None,
-        };
-        let is_override = |source: &Source| matches!(source, Source::Environment { .. });
-        let only_known = table.keys().all(|name| name == "env" || name == "file");
-        match (only_known, reference("env"), reference("file")) {
-            (true, Some((variable, source)), None) => self.secret_from_env(key, &variable, &source),
-            (true, None, Some((file, source))) => self.secret_from_file(key, &file, &source),
-            // An override by environment variable stands beside the file's reference of the other kind: it wins.
-            (true, Some((variable, source)), Some((_, other))) if is_override(&source) && !is_override(&other) => {
-                self.secret_from_env(key, &variable, &source)
-            }
-            (true, Some((_, other)), Some((file, source))) if is_override(&source) && !is_override(&other) => {
-                self.secret_from_file(key, &file, &source)
-            }
-            _ => self.refuse_unshown(key, SECRET_FORM),
-        }
-    }
-
-    fn secret_from_env(&self, key: &str, variable: &str, source: &Source) -> Option<SecretString> {
-        self.keep_reference(key, "env", variable, source);
-        match set_variable(self.book.env, variable) {
-            Some(value) => Some(SecretString::from(value)),
-            None => self.refuse_unshown(key, format!("the environment variable {variable} is not set or empty; set it, or use {{ file = \"path\" }}")),
-        }
-    }
-
-    fn secret_from_file(&self, key: &str, file: &str, source: &Source) -> Option<SecretString> {
-        self.keep_reference(key, "file", file, source);
-        read_file(&self.book.base_dir.join(Path::new(file))).map_or_else(|problem| self.refuse_unshown(key, problem), Some)
-    }
-
-    fn keep_reference(&self, key: &str, kind: &str, name: &str, source: &Source) {
-        let setting = Setting {
-            path: self.key_path(key),
-            value: format!("{{ {kind} = {} }}", super::layer::quoted(name)),
-            source: source.clone(),
-        };
-        self.book.settings.borrow_mut().push(setting);
-    }
-
-    /// A secret text that must pass a check; the check's message must not hold it.
-    pub(crate) fn checked_secret(&mut self, key: &str, check: impl FnOnce(&str) -> Result<(), String>) -> Option<SecretString> {
-        let secret = self.secret(key)?;
-        match check(secret.expose_secret()) {
-            Ok(()) => Some(secret),
-            Err(problem) => self.refuse_unshown(key, problem),
-        }
-    }
-
     /// Refuses every key that nobody asked for, with the nearest name.
     pub(crate) fn finish(&self) {
         for (key, entry) in self.entries.iter().filter(|(key, _)| !self.asked.contains(*key)) {
             let known: Vec<_> = self.asked.iter().map(String::as_str).collect();
-            let meant = nearest_name(key, &known).map_or_else(|| ".".to_owned(), |name| format!("; did you mean `{name}`?"));
+            let meant =
+                nearest_name(key, &known).map_or_else(|| ".".to_owned(), |name| format!("; did you mean `{name}`?"));
             let problem = format!("unknown key{meant} Allowed here: {}", known.join(", "));
             self.record::<()>(entry.source.clone(), &self.key_path(key), None, problem);
         }
@@ -289,7 +240,7 @@ impl<'a> Section<'a> {
 }
 
 /// A table and where it stands; an environment variable may hold one as TOML.
-fn table_of(entry: Entry) -> Option<(Tree, Source)> {
+pub(super) fn table_of(entry: Entry) -> Option<(Tree, Source)> {
     let entry = match &entry.node {
         Node::Raw(text) => entry.parsed_raw(text)?,
         _ => entry,

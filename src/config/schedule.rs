@@ -42,8 +42,10 @@ impl Schedule {
 /// Reads `cron`, `timezone` and `missed` of a job's table.
 pub(crate) fn read(section: &mut Section<'_>) -> Option<Schedule> {
     let text = section.text("cron", "five fields: minute hour day-of-month month weekday, such as \"0 6 * * *\"");
-    let cron = text.as_deref().and_then(|text| parse_cron(text).map_or_else(|problem| section.refuse("cron", problem), Some));
-    let timezone = section.parsed("timezone", "a timezone's name, such as \"Asia/Jakarta\" or \"UTC\"", |text| text.parse().ok());
+    let cron =
+        text.as_deref().and_then(|text| parse_cron(text).map_or_else(|problem| section.refuse("cron", problem), Some));
+    let timezone =
+        section.parsed("timezone", "a timezone's name, such as \"Asia/Jakarta\" or \"UTC\"", |text| text.parse().ok());
     let missed = section.choice("missed", &[("catch_up", Missed::CatchUp), ("skip", Missed::Skip)]);
     Some(Schedule { text: text?, cron: cron?, timezone: timezone?, missed: missed? })
 }
@@ -59,7 +61,8 @@ fn parse_cron(text: &str) -> Result<cron::Schedule, String> {
     if *day != "*" && *weekday != "*" {
         return Err("day-of-month and weekday cannot both be restricted: make one of them *".to_owned());
     }
-    let schedule = cron::Schedule::from_str(&format!("0 {}", fields.join(" "))).map_err(|error| format!("cannot be read: {error}"))?;
+    let schedule = cron::Schedule::from_str(&format!("0 {}", fields.join(" ")))
+        .map_err(|error| format!("cannot be read: {error}"))?;
     // Any fixed moment does: a schedule that never comes from there never comes.
     if schedule.after(&DateTime::<Utc>::UNIX_EPOCH).next().is_none() {
         return Err("this moment never comes".to_owned());
@@ -72,7 +75,12 @@ mod tests {
     use super::*;
 
     fn next(text: &str, after: &str) -> String {
-        let schedule = Schedule { text: text.to_owned(), cron: parse_cron(text).unwrap(), timezone: chrono_tz::Asia::Jakarta, missed: Missed::Skip };
+        let schedule = Schedule {
+            text: text.to_owned(),
+            cron: parse_cron(text).unwrap(),
+            timezone: chrono_tz::Asia::Jakarta,
+            missed: Missed::Skip,
+        };
         schedule.next_after(after.parse().unwrap()).unwrap().to_rfc3339()
     }
 

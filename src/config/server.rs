@@ -40,11 +40,16 @@ pub struct Log {
 }
 
 pub(crate) fn read_server(section: &mut Section<'_>) -> Option<Server> {
-    let listen = section.parsed("listen", "an address and a port, such as \"127.0.0.1:8080\" or \"0.0.0.0:8080\"", |text| text.parse().ok());
+    let listen =
+        section.parsed("listen", "an address and a port, such as \"127.0.0.1:8080\" or \"0.0.0.0:8080\"", |text| {
+            text.parse().ok()
+        });
     let public_url = section.optional("public_url", |section, key| {
-        section.parsed(key, "an http or https URL without user, query or fragment, such as \"https://rekon.example.com\"", |text| {
-            parse_url(text).map(|Url { text, .. }| text)
-        })
+        section.parsed(
+            key,
+            "an http or https URL without user, query or fragment, such as \"https://rekon.example.com\"",
+            |text| parse_url(text).map(|Url { text, .. }| text),
+        )
     });
     let request_timeout = section.duration("request_timeout", "100ms", "10m");
     let body_max = section.number("body_max", 1_024, 1_073_741_824);

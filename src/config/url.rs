@@ -62,14 +62,27 @@ mod tests {
         for here in ["http://127.0.0.1:8080", "http://127.1.2.3/x/", "http://localhost", "http://[::1]:80"] {
             assert_eq!(is_loopback(here), Some(true), "{here}");
         }
-        for elsewhere in ["http://127.0.0.1.evil.example", "https://localhost.example", "http://[::2]", "http://10.0.0.1"] {
+        for elsewhere in
+            ["http://127.0.0.1.evil.example", "https://localhost.example", "http://[::2]", "http://10.0.0.1"]
+        {
             assert_eq!(is_loopback(elsewhere), Some(false), "{elsewhere}");
         }
     }
 
     #[test]
     fn what_could_hide_something_is_refused() {
-        for refused in ["ftp://x", "https://", "https://u:p@h", "https://h?k=v", "https://h#f", "https://h:0", "https://h:x", "https://a b", "h", "http://[x]"] {
+        for refused in [
+            "ftp://x",
+            "https://",
+            "https://u:p@h",
+            "https://h?k=v",
+            "https://h#f",
+            "https://h:0",
+            "https://h:x",
+            "https://a b",
+            "h",
+            "http://[x]",
+        ] {
             assert!(parse_url(refused).is_none(), "{refused}");
         }
         assert_eq!(parse_url("https://h/base//").unwrap().text, "https://h/base");
