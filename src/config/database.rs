@@ -49,8 +49,9 @@ pub struct Database {
 pub(crate) fn read(section: &mut Section<'_>) -> Option<Database> {
     let has_url = section.has("url");
     let embedded = section.boolean("embedded");
-    let uses_default_url = !has_url && embedded == Some(false) && set_variable(section.env(), "DATABASE_URL").is_some();
-    if uses_default_url {
+    // The convention of DATABASE_URL is followed, but somebody else's MySQL in the environment is no mistake of ours.
+    let default_url = set_variable(section.env(), "DATABASE_URL").filter(|url| check_url(url).is_ok());
+    if !has_url && embedded == Some(false) && default_url.is_some() {
         section.default("url", Node::Table(Tree::from([("env".to_owned(), Entry::default_text("DATABASE_URL"))])));
     }
     let url = section.optional("url", |section, key| section.checked_secret(key, check_url));

@@ -472,6 +472,7 @@ fn the_database_is_a_url_or_embedded_or_missing() {
     let url = [("DATABASE_URL", "postgres://u:hush@h/d")];
     assert!(matches!(target("", &[]), DatabaseTarget::Missing));
     assert!(matches!(target("", &url), DatabaseTarget::Url { direct_url: None, .. }));
+    assert!(matches!(target("", &[("DATABASE_URL", "mysql://u:hush@h/d")]), DatabaseTarget::Missing));
     assert!(matches!(target("[database]\nembedded = true\n", &url), DatabaseTarget::Embedded));
     assert!(matches!(target("[database]\nurl = { env = \"DATABASE_URL\" }\n", &url), DatabaseTarget::Url { .. }));
     assert_refused(&[

@@ -95,6 +95,26 @@ fn a_wrong_folder_of_programs_says_what_to_do() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_used_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let message = EmbeddedPostgres::start(&options(&file)).unwrap_err().to_string();
+    assert!(message.starts_with(&format!("cannot create {}", file.display())), "{message}");
+    assert!(message.ends_with("choose another folder with [database] data_dir"), "{message}");
+    // Root's server runs as somebody else, who must be able to reach the folder; an ordinary user reaches his own.
+    let below = EmbeddedPostgres::start(&options(&folder.path().join("below")));
+    match fs::metadata("/proc/self").unwrap().uid() {
+        0 => {
+            let message = below.unwrap_err().to_string();
+            let closed = format!("{} is closed to the account that runs Postgres for root", folder.path().display());
+            assert!(message.contains(&closed), "{message}");
+        }
+        _ => below.unwrap().stop().unwrap(),
+    }
+}
+
+#[test]
 fn a_setting_that_the_server_refuses_is_told_in_its_own_words() {
     let folder = tempfile::tempdir().unwrap();
     let mut wrong = options(folder.path());

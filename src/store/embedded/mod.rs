@@ -55,6 +55,11 @@ impl EmbeddedPostgres {
     /// Must be called from the process's main thread: the server is ended by the kernel when the thread that called
     /// this ends. It blocks for about half a second the first time and some tens of milliseconds later.
     pub fn start(options: &EmbeddedOptions) -> Result<Self, EmbeddedError> {
+        if !is_main_thread() {
+            tracing::debug!(
+                "the private Postgres ends with the thread that starts it, and this is not the main thread"
+            );
+        }
         let bin_dir = find_server(options.bin_dir.as_deref())?;
         let run_as = account()?;
         let data_dir = prepare_folder(&options.data_dir, run_as)?;
@@ -148,6 +153,11 @@ impl Drop for EmbeddedPostgres {
             tracing::debug!(%error, path = %self.socket_dir.display(), "the socket folder stays");
         }
     }
+}
+
+/// `/proc/thread-self` is `PID/task/TID`; the main thread has the process's id.
+fn is_main_thread() -> bool {
+    fs::read_link("/proc/thread-self").is_ok_and(|link| link.ends_with(std::process::id().to_string()))
 }
 
 fn spawn_server(
