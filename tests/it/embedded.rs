@@ -97,6 +97,7 @@ fn a_wrong_folder_of_programs_says_what_to_do() {
 #[test]
 fn a_folder_that_cannot_be_used_says_why() {
     let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let message = EmbeddedPostgres::start(&options(&file)).unwrap_err().to_string();
@@ -127,7 +128,6 @@ fn a_setting_that_the_server_refuses_is_told_in_its_own_words() {
 #[test]
 fn a_long_path_gets_a_short_private_socket_folder() {
     let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let server = EmbeddedPostgres::start(&options(&folder.path().join("x".repeat(100)))).unwrap();
     let socket_dir = server.socket_dir().to_owned();
     assert!(socket_dir.starts_with("/tmp") && socket_dir.as_os_str().len() < 93, "{}", socket_dir.display());
