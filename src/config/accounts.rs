@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::domain::observation::Observation;
+use crate::domain::profile::Ladder;
+
 use super::layer::Node;
 use super::reader::{Section, nearest_name};
 use super::secret::check_private_key;
 use super::url::{Url, parse_url};
-use super::values::{DURATION_FORM, parse_duration};
+use super::values::parse_duration;
 
 /// The longest name of an account: it stands in URLs and metric labels.
 const NAME_MAX: usize = 40;
-
-/// Under which names a ladder may stand: the observations that leave a row unsettled, and `default`.
-const LADDER_NAMES: [&str; 10] =
-    ["absent", "cancelled", "default", "expired", "failed", "in_flight", "indeterminate", "open", "paid", "reversed"];
 
 /// How a transaction is asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,8 +67,8 @@ pub struct Account {
     pub rate: Rate,
     /// Longest time for one call.
     pub timeout: Duration,
-    /// Pauses between queries by lower-case observation or `default`; the last one repeats. Empty leaves the profile's.
-    pub ladder: BTreeMap<String, Vec<Duration>>,
+    /// Pauses between queries in whole seconds; where given, it replaces the profile's ladder as a whole.
+    pub ladder: Option<Ladder>,
     /// Keys of the provider's profile that are replaced for this account, such as `refund_repeat`.
     pub profile: toml::Table,
 }
@@ -116,7 +115,7 @@ fn read_account(section: &mut Section<'_>, known_providers: &[&str]) -> Option<A
     let inquiry = section.choice("inquiry", &[("query", Inquiry::Query), ("status", Inquiry::Status)]);
     let timeout = section.duration("timeout", "100ms", "5m");
     let rate = read_rate(&mut section.section("rate"));
-    let ladder = read_ladder(&mut section.section("ladder"));
+    let ladder = section.optional_section("ladder", read_ladder);
     let profile = section.open_table("profile");
     section.finish();
     Some(Account {
@@ -178,19 +177,27 @@ fn read_rate(section: &mut Section<'_>) -> Option<Rate> {
     Some(Rate { per_second: per_second?, burst: burst?, concurrency: concurrency? })
 }
 
-fn read_ladder(section: &mut Section<'_>) -> Option<BTreeMap<String, Vec<Duration>>> {
-    let mut ladder = BTreeMap::new();
+fn read_ladder(section: &mut Section<'_>) -> Option<Ladder> {
+    const FORM: &str = "a duration of whole seconds from \"1s\", such as \"90s\", \"5m\", \"2h\" or \"7d\"";
+    let steps = |section: &mut Section<'_>, key: &str| section.list(key, FORM, whole_seconds);
+    let default = steps(section, "default");
+    let mut by_observation = BTreeMap::new();
     let mut is_complete = true;
-    for name in LADDER_NAMES {
-        let step = |text: &str| parse_duration(text).filter(|step| *step >= Duration::from_millis(1));
-        match section.optional(name, |section, key| section.list(key, DURATION_FORM, step)) {
+    for observation in Observation::ALL {
+        match section.optional(&observation.as_str().to_ascii_lowercase(), steps) {
             Some(Some(steps)) => {
-                ladder.insert(name.to_owned(), steps);
+                by_observation.insert(observation, steps);
             }
             Some(None) => {}
             None => is_complete = false,
         }
     }
     section.finish();
+    let ladder = Ladder { default: default?, by_observation };
     is_complete.then_some(ladder)
+}
+
+fn whole_seconds(text: &str) -> Option<i64> {
+    let step = parse_duration(text).filter(|step| step.subsec_nanos() == 0)?;
+    i64::try_from(step.as_secs()).ok().filter(|seconds| *seconds > 0)
 }

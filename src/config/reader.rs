@@ -212,6 +212,20 @@ impl<'a> Section<'a> {
         Section { book: self.book, path: self.key_path(key), source, entries, asked: BTreeSet::new(), is_broken }
     }
 
+    /// The same where an absent table means nothing was said: `Some(None)`.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one says whether it could be read, the inner one whether it is there"
+    )]
+    pub(crate) fn optional_section<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        self.asked.insert(key.to_owned());
+        if self.has(key) { read(&mut self.section(key)).map(Some) } else { Some(None) }
+    }
+
     /// Every table below this one, whatever its name.
     pub(crate) fn sections(&mut self) -> Vec<Section<'a>> {
         let names: Vec<_> = self.entries.keys().cloned().collect();

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rekon::config::{BUILT_IN, Config, ConfigErrors, DatabaseTarget, LoadOptions, Source};
-use rekon::domain::policy::{FlagAction, Policy, RefundMode};
+use rekon::domain::observation::Observation;
+use rekon::domain::policy::{FlagAction, FlagActions, Policy, RefundMode};
+use rekon::domain::state::Flag;
 use secrecy::ExposeSecret as _;
 
 const PROVIDERS: [&str; 3] = ["brick", "doku", "paydia"];
@@ -117,7 +119,10 @@ fn examples_of_the_shipped_file_load_as_they_are_documented() {
     assert_eq!(account.client_secret.expose_secret(), "hush-hush");
     assert_eq!(account.customer_token.as_ref().unwrap().expose_secret(), "hush-token");
     assert_eq!((account.rate.per_second, account.rate.burst, account.rate.concurrency), (Some(10), Some(10), Some(32)));
-    assert_eq!(account.ladder["default"].first(), Some(&Duration::from_secs(5)));
+    let ladder = account.ladder.as_ref().unwrap();
+    assert_eq!(ladder.default, [5, 15, 60, 300, 1_800, 7_200]);
+    assert_eq!(ladder.by_observation[&Observation::Absent], [60, 300, 1_800, 7_200]);
+    assert_eq!(load(ACCOUNT).unwrap().accounts["doku-main"].ladder, None, "the profile's stays");
     assert_eq!(account.profile.get("refund_repeat").and_then(toml::Value::as_str), Some("safe"));
     assert!(matches!(&config.database.target, DatabaseTarget::Url { direct_url: Some(_), .. }));
 }
@@ -140,7 +145,7 @@ fn unknown_keys_are_refused_with_line_and_nearest_name() {
             "accounts.doku-main.merchantid: unknown key; did you mean `merchant_id`?",
         ),
         (
-            &account_with("ladder = { opn = [\"5s\"] }"),
+            &account_with("ladder = { default = [\"5s\"], opn = [\"5s\"] }"),
             "accounts.doku-main.ladder.opn: unknown key; did you mean `open`?",
         ),
         (
@@ -211,8 +216,8 @@ fn values_out_of_their_limits_are_refused() {
             &account_with("rate = { per_second = 0 }"),
             "accounts.doku-main.rate.per_second = 0: must be a whole number from 1 to 10000",
         ),
-        (&account_with("ladder = { open = [] }"), "must be a list with at least one item"),
-        (&account_with("ladder = { open = [\"5s\", 5] }"), "each item is a duration"),
+        (&account_with("ladder = { default = [] }"), "must be a list with at least one item"),
+        (&account_with("ladder = { default = [\"5s\", 5] }"), "each item is a duration"),
         (&account_with("inquiry = \"poll\""), "must be one of \"query\", \"status\""),
         (&account_with("profile = 1"), "accounts.doku-main.profile = 1: must be a table"),
         (
@@ -257,6 +262,28 @@ fn policies_that_lose_money_are_refused() {
             assert_refused(&[(&format!("[policy.flags]\n{flag} = \"{action}\"\n"), &message)]);
         }
         assert_eq!(load(&format!("[policy.flags]\n{flag} = \"hold\"\n")).unwrap().policy, Policy::default());
+    }
+}
+
+#[test]
+fn a_ladder_is_given_whole_and_in_whole_seconds() {
+    let missing = "accounts.doku-main.ladder.default: missing; it must be a list";
+    let seconds = "must be a list with at least one item; each item is a duration of whole seconds from \"1s\"";
+    assert_refused(&[
+        (&account_with("ladder = { open = [\"5s\"] }"), missing),
+        (&account_with("ladder = { default = [\"500ms\"] }"), seconds),
+        (&account_with("ladder = { default = [\"0s\"] }"), seconds),
+    ]);
+}
+
+#[test]
+fn the_policy_speaks_of_flags_that_exist() {
+    for name in FlagActions::CONFIGURABLE.iter().chain(&FlagActions::ALWAYS_HOLD) {
+        assert!(Flag::from_word(name).is_some(), "{name}");
+    }
+    let blockers = Flag::ALL.into_iter().filter(|flag| flag.is_blocker()).map(Flag::as_str);
+    for name in blockers {
+        assert!(FlagActions::ALWAYS_HOLD.contains(&name), "{name} is a blocker and must hold");
     }
 }
 
@@ -415,7 +442,7 @@ fn environment_wins_over_the_file() {
     let account = &config.accounts["doku-main"];
     assert_eq!(account.client_id, "12345");
     assert_eq!((account.rate.per_second, account.rate.burst, account.rate.concurrency), (Some(3), Some(4), None));
-    assert_eq!(account.ladder["default"], [Duration::from_secs(1), Duration::from_secs(2)]);
+    assert_eq!(account.ladder.as_ref().unwrap().default, [1, 2]);
     assert_eq!(account.profile.get("refund_repeat").and_then(toml::Value::as_str), Some("safe"));
     assert_eq!(account.customer_token.as_ref().unwrap().expose_secret(), "hush-token");
 }
