@@ -26,12 +26,7 @@ pub enum FlagAction {
 
 impl FlagAction {
     /// Every action, in the order in which messages list them.
-    pub const ALL: [Self; 4] = [
-        Self::Hold,
-        Self::RefundFull,
-        Self::RefundDifference,
-        Self::Accept,
-    ];
+    pub const ALL: [Self; 4] = [Self::Hold, Self::RefundFull, Self::RefundDifference, Self::Accept];
 
     /// The word used in `jobs.toml`, in the journal and on pages.
     pub const fn as_str(self) -> &'static str {
@@ -89,14 +84,8 @@ pub struct FlagActions {
 
 impl FlagActions {
     /// The flags that leave a choice, sorted.
-    pub const CONFIGURABLE: [&'static str; 6] = [
-        "duplicate_payment",
-        "overpaid",
-        "paid_after_cancel",
-        "paid_after_close",
-        "paid_late",
-        "underpaid",
-    ];
+    pub const CONFIGURABLE: [&'static str; 6] =
+        ["duplicate_payment", "overpaid", "paid_after_cancel", "paid_after_close", "paid_late", "underpaid"];
 
     /// The flags that always hold: the blockers, and a cancellation that came after the payment. Sorted.
     pub const ALWAYS_HOLD: [&'static str; 10] = [
@@ -243,10 +232,7 @@ mod tests {
              \"daily_budget_sen\":2000000000,\"min_refund_sen\":100,\"mode\":\"propose\",\"resends\":5},\"stuck_after_secs\":86400,\
              \"watch_secs\":172800}"
         );
-        assert_eq!(
-            serde_json::from_str::<Policy>(&written).unwrap(),
-            Policy::default()
-        );
+        assert_eq!(serde_json::from_str::<Policy>(&written).unwrap(), Policy::default());
     }
 
     #[test]

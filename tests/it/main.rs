@@ -1,3 +1,7 @@
 //! The one integration-test binary.
 
 mod architecture;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod embedded;

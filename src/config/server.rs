@@ -1,0 +1,72 @@
+//! `[server]`: where rekon listens, and `[log]`: how it speaks.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::reader::Section;
+use super::url::{Url, parse_url};
+
+/// `[server]`, checked.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Address of probes, metrics, notifications, API and console.
+    pub listen: SocketAddr,
+    /// How others reach it, without a slash at the end; `None` when nobody has to.
+    pub public_url: Option<String>,
+    /// Longest time for one request.
+    pub request_timeout: Duration,
+    /// Largest body of a request, in bytes.
+    pub body_max: usize,
+    /// Longest time for requests and calls in flight to end after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// `[log]`, checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Log {
+    /// How log lines are written.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+}
+
+pub(crate) fn read_server(section: &mut Section<'_>) -> Option<Server> {
+    let listen =
+        section.parsed("listen", "an address and a port, such as \"127.0.0.1:8080\" or \"0.0.0.0:8080\"", |text| {
+            text.parse().ok()
+        });
+    let public_url = section.optional("public_url", |section, key| {
+        section.parsed(
+            key,
+            "an http or https URL without user, query or fragment, such as \"https://rekon.example.com\"",
+            |text| parse_url(text).map(|Url { text, .. }| text),
+        )
+    });
+    let request_timeout = section.duration("request_timeout", "100ms", "10m");
+    let body_max = section.number("body_max", 1_024, 1_073_741_824);
+    let drain_timeout = section.duration("drain_timeout", "1s", "10m");
+    section.finish();
+    Some(Server {
+        listen: listen?,
+        public_url: public_url?,
+        request_timeout: request_timeout?,
+        body_max: usize::try_from(body_max?).ok()?,
+        drain_timeout: drain_timeout?,
+    })
+}
+
+pub(crate) fn read_log(section: &mut Section<'_>) -> Option<Log> {
+    let format = section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    let level = section.choice("level", &["error", "warn", "info", "debug", "trace"].map(|level| (level, level)));
+    section.finish();
+    Some(Log { format: format?, level: level?.to_owned() })
+}
