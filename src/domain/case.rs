@@ -30,11 +30,7 @@ pub struct Prior {
 
 impl Default for Prior {
     fn default() -> Self {
-        Self {
-            state: State::Pending,
-            flags: Flags::default(),
-            closed_seq: None,
-        }
+        Self { state: State::Pending, flags: Flags::default(), closed_seq: None }
     }
 }
 
@@ -87,8 +83,7 @@ impl Case {
 
     /// The first PAID answer: by it the row counts as paid.
     pub fn first_paid(&self) -> Option<&Fact> {
-        self.query_facts()
-            .find(|f| f.answer.observation == Observation::Paid)
+        self.query_facts().find(|f| f.answer.observation == Observation::Paid)
     }
 
     /// The latest thing a query said.
@@ -99,32 +94,19 @@ impl Case {
     /// The highest sequence number given so far.
     pub fn last_seq(&self) -> i32 {
         let facts = self.facts.iter().map(|f| f.seq).max().unwrap_or(0);
-        self.changes
-            .iter()
-            .map(|c| c.seq)
-            .max()
-            .unwrap_or(0)
-            .max(facts)
+        self.changes.iter().map(|c| c.seq).max().unwrap_or(0).max(facts)
     }
 
     /// The order's status just before sequence number `seq`.
     pub fn order_status_before(&self, seq: i32) -> OrderStatus {
-        let after = self
-            .changes
-            .iter()
-            .filter(|c| c.seq > seq && c.from != c.to)
-            .min_by_key(|c| c.seq);
+        let after = self.changes.iter().filter(|c| c.seq > seq && c.from != c.to).min_by_key(|c| c.seq);
         after.map_or(self.order.order_status, |change| change.from)
     }
 
     /// Was the order fulfilled at any time?
     pub fn was_ever_fulfilled(&self) -> bool {
         let fulfilled = |s: OrderStatus| s == OrderStatus::Fulfilled;
-        fulfilled(self.order.order_status)
-            || self
-                .changes
-                .iter()
-                .any(|c| fulfilled(c.from) || fulfilled(c.to))
+        fulfilled(self.order.order_status) || self.changes.iter().any(|c| fulfilled(c.from) || fulfilled(c.to))
     }
 
     /// What was paid: the amount of the first PAID, without fee.

@@ -19,10 +19,7 @@ pub fn link(previous: &Link, content: &str) -> Link {
 
 /// The hash of a document such as a profile or a policy in its canonical JSON; short enough to read aloud.
 pub fn fingerprint(canonical: &str) -> String {
-    hex::encode(Sha256::digest(canonical.as_bytes()))
-        .chars()
-        .take(16)
-        .collect()
+    hex::encode(Sha256::digest(canonical.as_bytes())).chars().take(16).collect()
 }
 
 #[cfg(test)]

@@ -3,10 +3,7 @@
 
 /// A rule. The text form is stable: it is stored, counted and documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    missing_docs,
-    reason = "each rule has its text id beside it and its prose in docs/rules.md"
-)]
+#[expect(missing_docs, reason = "each rule has its text id beside it and its prose in docs/rules.md")]
 pub enum Rule {
     AccountUnknown,
     ReferenceMissing,
@@ -171,11 +168,7 @@ pub struct Reason {
 impl Reason {
     /// A reason that needs no values.
     pub const fn new(rule: Rule) -> Self {
-        Self {
-            rule,
-            inputs: Vec::new(),
-            facts: Vec::new(),
-        }
+        Self { rule, inputs: Vec::new(), facts: Vec::new() }
     }
 
     /// Adds a value.
@@ -198,8 +191,7 @@ impl serde::Serialize for Reason {
         use serde::ser::SerializeMap;
         let mut map = serializer.serialize_map(Some(3))?;
         map.serialize_entry("rule", self.rule.id())?;
-        let inputs: std::collections::BTreeMap<_, _> =
-            self.inputs.iter().map(|(k, v)| (*k, v)).collect();
+        let inputs: std::collections::BTreeMap<_, _> = self.inputs.iter().map(|(k, v)| (*k, v)).collect();
         map.serialize_entry("inputs", &inputs)?;
         map.serialize_entry("facts", &self.facts)?;
         map.end()

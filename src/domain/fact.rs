@@ -25,9 +25,7 @@ impl Source {
 
     /// The reverse of [`Source::as_str`].
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Query, Self::Notification]
-            .into_iter()
-            .find(|s| s.as_str() == word)
+        [Self::Query, Self::Notification].into_iter().find(|s| s.as_str() == word)
     }
 }
 
@@ -55,16 +53,12 @@ impl Echo {
 
     /// The reverse of [`Echo::as_str`].
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Right, Self::Silent, Self::Wrong]
-            .into_iter()
-            .find(|e| e.as_str() == word)
+        [Self::Right, Self::Silent, Self::Wrong].into_iter().find(|e| e.as_str() == word)
     }
 }
 
 /// A doubt that keeps money from leaving. Odd spelling without doubt is drift and not listed here.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Warning {
     /// The amount could not be read, or is missing on a paid answer.
@@ -90,9 +84,7 @@ impl Warning {
 
     /// The reverse of [`Warning::as_str`].
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Amount, Self::Currency, Self::Reference, Self::Status]
-            .into_iter()
-            .find(|w| w.as_str() == word)
+        [Self::Amount, Self::Currency, Self::Reference, Self::Status].into_iter().find(|w| w.as_str() == word)
     }
 }
 
@@ -179,20 +171,9 @@ impl Fact {
     /// Can `answer` be counted as one more sighting of this fact? PAID and REVERSED are always new facts. `deadline`
     /// parts the watch from the time when negatives close: answers on its two sides are never folded together,
     /// nor are answers before and after the end of validity, nor fair and bad weather.
-    pub fn absorbs(
-        &self,
-        answer: &Answer,
-        at: DateTime<Utc>,
-        bad_weather: bool,
-        boundaries: &[DateTime<Utc>],
-    ) -> bool {
-        let always_new = matches!(
-            answer.observation,
-            Observation::Paid | Observation::Reversed
-        );
-        let same_side = boundaries
-            .iter()
-            .all(|b| (self.answered_at <= *b) == (at <= *b));
+    pub fn absorbs(&self, answer: &Answer, at: DateTime<Utc>, bad_weather: bool, boundaries: &[DateTime<Utc>]) -> bool {
+        let always_new = matches!(answer.observation, Observation::Paid | Observation::Reversed);
+        let same_side = boundaries.iter().all(|b| (self.answered_at <= *b) == (at <= *b));
         !always_new && self.bad_weather == bad_weather && same_side && self.answer == *answer
     }
 }

@@ -3,19 +3,7 @@
 use std::fmt;
 
 /// An amount in sen (Rp 1 = 100 sen). Never negative on the wire; differences inside may be.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Sen(i64);
 
@@ -96,11 +84,7 @@ impl Sen {
 
     /// Is `self` = `other` × 10ⁿ for a whole n ≠ 0 (either way)? A sign of a unit slip, not of a payment.
     pub fn is_power_of_ten_of(self, other: Self) -> bool {
-        let (mut small, large) = if self < other {
-            (self.0, other.0)
-        } else {
-            (other.0, self.0)
-        };
+        let (mut small, large) = if self < other { (self.0, other.0) } else { (other.0, self.0) };
         if small <= 0 || small == large {
             return false;
         }
@@ -124,11 +108,8 @@ impl Sen {
         match token.split_once(['e', 'E']) {
             None => Self::parse_decimal(token, 0),
             Some((mantissa, exponent)) => {
-                let exponent: i32 = exponent
-                    .strip_prefix('+')
-                    .unwrap_or(exponent)
-                    .parse()
-                    .map_err(|_| AmountError::NotDecimal)?;
+                let exponent: i32 =
+                    exponent.strip_prefix('+').unwrap_or(exponent).parse().map_err(|_| AmountError::NotDecimal)?;
                 if exponent.abs() > MAX_EXPONENT {
                     return Err(AmountError::TooLarge);
                 }
@@ -144,11 +125,7 @@ impl Sen {
         }
         let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
         let plain = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if whole.is_empty()
-            || !plain(whole)
-            || !plain(decimals)
-            || (text.contains('.') && decimals.is_empty())
-        {
+        if whole.is_empty() || !plain(whole) || !plain(decimals) || (text.contains('.') && decimals.is_empty()) {
             return Err(AmountError::NotDecimal);
         }
         // The value is `all` × 10^-(decimals - exponent); the sen are two places further right.
@@ -158,16 +135,11 @@ impl Sen {
         let shift = exponent.saturating_sub(decimals_len).saturating_add(2);
         let digits = if shift >= 0 {
             let zeros = usize::try_from(shift).map_err(|_| AmountError::TooLarge)?;
-            format!(
-                "{significant}{}",
-                "0".repeat(if significant.is_empty() { 0 } else { zeros })
-            )
+            format!("{significant}{}", "0".repeat(if significant.is_empty() { 0 } else { zeros }))
         } else {
             let cut = usize::try_from(shift.unsigned_abs()).map_err(|_| AmountError::TooPrecise)?;
             let keep = significant.len().saturating_sub(cut);
-            let (head, tail) = significant
-                .split_at_checked(keep)
-                .ok_or(AmountError::NotDecimal)?;
+            let (head, tail) = significant.split_at_checked(keep).ok_or(AmountError::NotDecimal)?;
             if tail.bytes().any(|b| b != b'0') {
                 return Err(AmountError::TooPrecise);
             }
@@ -180,11 +152,7 @@ impl Sen {
             return Err(AmountError::TooLarge);
         }
         let sen: i64 = digits.parse().map_err(|_| AmountError::TooLarge)?;
-        if sen > MAX_SEN {
-            Err(AmountError::TooLarge)
-        } else {
-            Ok(Self(sen))
-        }
+        if sen > MAX_SEN { Err(AmountError::TooLarge) } else { Ok(Self(sen)) }
     }
 }
 
@@ -193,10 +161,7 @@ impl fmt::Display for Sen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let abs = self.0.unsigned_abs();
-        let (whole, rest) = (
-            abs.checked_div(100).unwrap_or(0),
-            abs.checked_rem(100).unwrap_or(0),
-        );
+        let (whole, rest) = (abs.checked_div(100).unwrap_or(0), abs.checked_rem(100).unwrap_or(0));
         write!(f, "{sign}{whole}.{rest:02}")
     }
 }
@@ -212,11 +177,7 @@ mod tests {
             assert_eq!(Sen::parse(text), Ok(Sen::new(120_000)), "{text}");
         }
         for token in ["1200", "1200.0", "1.2e3", "12E2", "120000e-2", "1.2E+3"] {
-            assert_eq!(
-                Sen::parse_number_token(token),
-                Ok(Sen::new(120_000)),
-                "{token}"
-            );
+            assert_eq!(Sen::parse_number_token(token), Ok(Sen::new(120_000)), "{token}");
         }
         assert_eq!(Sen::parse("1200.25"), Ok(Sen::new(120_025)));
         assert_eq!(Sen::parse("0"), Ok(Sen::ZERO));
@@ -242,10 +203,7 @@ mod tests {
             assert_eq!(Sen::parse(text), Err(why), "{text}");
         }
         assert_eq!(Sen::parse_number_token("1e99"), Err(AmountError::TooLarge));
-        assert_eq!(
-            Sen::parse_number_token("1e-3"),
-            Err(AmountError::TooPrecise)
-        );
+        assert_eq!(Sen::parse_number_token("1e-3"), Err(AmountError::TooPrecise));
     }
 
     #[test]

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 
 /// A provider's answer, normalised.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Observation {
     /// Money was taken.
@@ -60,9 +58,7 @@ impl Observation {
 
     /// The reverse of [`Observation::as_str`], also in lower case as `jobs.toml` writes it.
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|o| o.as_str().eq_ignore_ascii_case(word))
+        Self::ALL.into_iter().find(|o| o.as_str().eq_ignore_ascii_case(word))
     }
 
     /// Counts towards closing as unpaid.
@@ -77,12 +73,7 @@ impl Observation {
     pub const fn is_dead(self) -> bool {
         match self {
             Self::Cancelled | Self::Expired | Self::Failed => true,
-            Self::Paid
-            | Self::Open
-            | Self::InFlight
-            | Self::Reversed
-            | Self::Absent
-            | Self::Indeterminate => false,
+            Self::Paid | Self::Open | Self::InFlight | Self::Reversed | Self::Absent | Self::Indeterminate => false,
         }
     }
 }
@@ -118,9 +109,7 @@ pub enum StatusMapError {
     #[error("status {0:?} is not two digits")]
     NotACode(String),
     /// A negative answer may not be called final.
-    #[error(
-        "status {0} is negative and cannot be final: failed and absent payments have been paid later"
-    )]
+    #[error("status {0} is negative and cannot be final: failed and absent payments have been paid later")]
     NegativeFinal(String),
 }
 
@@ -164,22 +153,11 @@ mod tests {
 
     fn standard() -> BTreeMap<String, StatusMeaning> {
         use Observation::{Absent, Cancelled, Failed, InFlight, Open, Paid, Reversed};
-        [
-            Paid, Open, InFlight, Open, Reversed, Cancelled, Failed, Absent,
-        ]
-        .into_iter()
-        .enumerate()
-        .map(|(n, means)| {
-            (
-                format!("{n:02}"),
-                StatusMeaning {
-                    means,
-                    is_final: false,
-                    note: String::new(),
-                },
-            )
-        })
-        .collect()
+        [Paid, Open, InFlight, Open, Reversed, Cancelled, Failed, Absent]
+            .into_iter()
+            .enumerate()
+            .map(|(n, means)| (format!("{n:02}"), StatusMeaning { means, is_final: false, note: String::new() }))
+            .collect()
     }
 
     #[test]
@@ -187,26 +165,17 @@ mod tests {
         let mut table = standard();
         assert!(StatusMap::try_new(table.clone()).is_ok());
         table.remove("06");
-        assert_eq!(
-            StatusMap::try_new(table),
-            Err(StatusMapError::Missing("06".into()))
-        );
+        assert_eq!(StatusMap::try_new(table), Err(StatusMapError::Missing("06".into())));
     }
 
     #[test]
     fn no_table_can_make_a_failed_payment_paid_or_a_negative_final() {
         let mut table = standard();
         table.get_mut("06").unwrap().means = Observation::Paid;
-        assert_eq!(
-            StatusMap::try_new(table),
-            Err(StatusMapError::NeverPaid("06".into()))
-        );
+        assert_eq!(StatusMap::try_new(table), Err(StatusMapError::NeverPaid("06".into())));
         let mut table = standard();
         table.get_mut("07").unwrap().is_final = true;
-        assert_eq!(
-            StatusMap::try_new(table),
-            Err(StatusMapError::NegativeFinal("07".into()))
-        );
+        assert_eq!(StatusMap::try_new(table), Err(StatusMapError::NegativeFinal("07".into())));
     }
 
     #[test]

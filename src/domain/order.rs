@@ -37,9 +37,7 @@ impl Direction {
 
     /// The reverse of [`Direction::as_str`].
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::In, Self::Out]
-            .into_iter()
-            .find(|d| d.as_str() == word)
+        [Self::In, Self::Out].into_iter().find(|d| d.as_str() == word)
     }
 }
 
@@ -55,9 +53,7 @@ impl OrderStatus {
 
     /// The reverse of [`OrderStatus::as_str`].
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Open, Self::Fulfilled, Self::Cancelled]
-            .into_iter()
-            .find(|s| s.as_str() == word)
+        [Self::Open, Self::Fulfilled, Self::Cancelled].into_iter().find(|s| s.as_str() == word)
     }
 }
 
@@ -106,16 +102,13 @@ pub struct Order {
 impl Order {
     /// End of validity: the merchant's, else creation plus the profile's default (seconds).
     pub fn valid_until(&self, default_validity_secs: i64) -> DateTime<Utc> {
-        self.expires_at
-            .unwrap_or_else(|| later(self.created_at, default_validity_secs))
+        self.expires_at.unwrap_or_else(|| later(self.created_at, default_validity_secs))
     }
 }
 
 /// `at` plus `secs` seconds; stays at `at` where the calendar ends.
 pub fn later(at: DateTime<Utc>, secs: i64) -> DateTime<Utc> {
-    Duration::try_seconds(secs)
-        .and_then(|d| at.checked_add_signed(d))
-        .unwrap_or(at)
+    Duration::try_seconds(secs).and_then(|d| at.checked_add_signed(d)).unwrap_or(at)
 }
 
 /// Whole seconds from `from` to `to`; negative where `to` is earlier.

@@ -39,10 +39,7 @@ impl LedgerAccount {
             "provider_clearing" => Some(Self::ProviderClearing),
             "merchant_payable" => Some(Self::MerchantPayable),
             "refund_in_flight" => Some(Self::RefundInFlight),
-            other => other
-                .strip_prefix("suspense:")
-                .and_then(Flag::from_word)
-                .map(Self::Suspense),
+            other => other.strip_prefix("suspense:").and_then(Flag::from_word).map(Self::Suspense),
         }
     }
 }
@@ -84,17 +81,11 @@ pub struct Money<'a> {
 /// The balances that a row with this money must have (debit minus credit, sen). They add up to zero.
 pub fn target_balances(money: &Money<'_>) -> BTreeMap<LedgerAccount, i64> {
     let total = |keep: &dyn Fn(Flag, RefundState) -> bool| {
-        money
-            .refunds
-            .iter()
-            .filter(|(c, _, s)| keep(*c, *s))
-            .fold(Sen::ZERO, |sum, (_, a, _)| sum.plus(*a))
+        money.refunds.iter().filter(|(c, _, s)| keep(*c, *s)).fold(Sen::ZERO, |sum, (_, a, _)| sum.plus(*a))
     };
     let confirmed = total(&|_, s| s == RefundState::Confirmed);
     let in_flight = total(&|_, s| s.holds_reservation());
-    let from_excess = total(&|c, s| {
-        c == Flag::Overpaid && (s == RefundState::Confirmed || s.holds_reservation())
-    });
+    let from_excess = total(&|c, s| c == Flag::Overpaid && (s == RefundState::Confirmed || s.holds_reservation()));
     let clearing = money.paid.minus(confirmed).minus(money.outside);
     let standing = clearing.minus(in_flight);
     let mut balances = BTreeMap::new();
@@ -104,52 +95,24 @@ pub fn target_balances(money: &Money<'_>) -> BTreeMap<LedgerAccount, i64> {
         }
     };
     put(LedgerAccount::ProviderClearing, clearing.sen());
-    put(
-        LedgerAccount::RefundInFlight,
-        in_flight.sen().saturating_neg(),
-    );
+    put(LedgerAccount::RefundInFlight, in_flight.sen().saturating_neg());
     let merchants = matches!(money.state, State::Paid);
     if merchants {
-        let excess = if money.overpaid_open {
-            money.excess.minus(from_excess)
-        } else {
-            Sen::ZERO
-        };
-        let excess = if excess.is_positive() {
-            excess
-        } else {
-            Sen::ZERO
-        };
-        put(
-            LedgerAccount::Suspense(Flag::Overpaid),
-            excess.sen().saturating_neg(),
-        );
-        put(
-            LedgerAccount::MerchantPayable,
-            standing.minus(excess).sen().saturating_neg(),
-        );
-    } else if matches!(money.state, State::Refunded | State::PartlyRefunded)
-        && money.cause.is_none()
-    {
-        put(
-            LedgerAccount::MerchantPayable,
-            standing.sen().saturating_neg(),
-        );
+        let excess = if money.overpaid_open { money.excess.minus(from_excess) } else { Sen::ZERO };
+        let excess = if excess.is_positive() { excess } else { Sen::ZERO };
+        put(LedgerAccount::Suspense(Flag::Overpaid), excess.sen().saturating_neg());
+        put(LedgerAccount::MerchantPayable, standing.minus(excess).sen().saturating_neg());
+    } else if matches!(money.state, State::Refunded | State::PartlyRefunded) && money.cause.is_none() {
+        put(LedgerAccount::MerchantPayable, standing.sen().saturating_neg());
     } else {
         let cause = money.cause.unwrap_or(Flag::RefundedOutside);
-        put(
-            LedgerAccount::Suspense(cause),
-            standing.sen().saturating_neg(),
-        );
+        put(LedgerAccount::Suspense(cause), standing.sen().saturating_neg());
     }
     balances
 }
 
 /// The lines that lead from `current` to `target`. They add up to zero because both sides do.
-pub fn postings(
-    current: &BTreeMap<LedgerAccount, i64>,
-    target: &BTreeMap<LedgerAccount, i64>,
-) -> Vec<Posting> {
+pub fn postings(current: &BTreeMap<LedgerAccount, i64>, target: &BTreeMap<LedgerAccount, i64>) -> Vec<Posting> {
     let mut accounts: Vec<LedgerAccount> = current.keys().chain(target.keys()).copied().collect();
     accounts.sort_unstable();
     accounts.dedup();
@@ -158,10 +121,7 @@ pub fn postings(
         .map(|account| {
             let had = current.get(&account).copied().unwrap_or(0);
             let wanted = target.get(&account).copied().unwrap_or(0);
-            Posting {
-                account,
-                sen: wanted.saturating_sub(had),
-            }
+            Posting { account, sen: wanted.saturating_sub(had) }
         })
         .filter(|p| p.sen != 0)
         .collect()

@@ -49,16 +49,8 @@ pub struct Ladder {
 impl Ladder {
     /// Seconds to the next look after the `nth` (0-based) answer in a row with this observation.
     pub fn step_secs(&self, observation: Observation, nth: usize) -> i64 {
-        let steps = self
-            .by_observation
-            .get(&observation)
-            .filter(|s| !s.is_empty())
-            .unwrap_or(&self.default);
-        steps
-            .get(nth)
-            .or_else(|| steps.last())
-            .copied()
-            .unwrap_or(DEFAULT_STEP_SECS)
+        let steps = self.by_observation.get(&observation).filter(|s| !s.is_empty()).unwrap_or(&self.default);
+        steps.get(nth).or_else(|| steps.last()).copied().unwrap_or(DEFAULT_STEP_SECS)
     }
 
     /// The longest step: what a stuck row is asked at.

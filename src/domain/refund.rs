@@ -5,9 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::{money::Sen, state::Flag};
 
 /// A step of the saga.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefundState {
     /// A rule or a person says that money is owed.
@@ -68,12 +66,7 @@ impl RefundState {
     pub const fn holds_reservation(self) -> bool {
         match self {
             Self::Reserved | Self::Sending | Self::Unknown => true,
-            Self::Proposed
-            | Self::Approved
-            | Self::Confirmed
-            | Self::Refused
-            | Self::Denied
-            | Self::Expired => false,
+            Self::Proposed | Self::Approved | Self::Confirmed | Self::Refused | Self::Denied | Self::Expired => false,
         }
     }
 
@@ -81,12 +74,7 @@ impl RefundState {
     pub const fn is_unsent(self) -> bool {
         match self {
             Self::Proposed | Self::Approved | Self::Reserved => true,
-            Self::Sending
-            | Self::Unknown
-            | Self::Confirmed
-            | Self::Refused
-            | Self::Denied
-            | Self::Expired => false,
+            Self::Sending | Self::Unknown | Self::Confirmed | Self::Refused | Self::Denied | Self::Expired => false,
         }
     }
 
@@ -94,20 +82,13 @@ impl RefundState {
     pub const fn occupies_cause(self) -> bool {
         match self {
             Self::Refused | Self::Denied | Self::Expired => false,
-            Self::Proposed
-            | Self::Approved
-            | Self::Reserved
-            | Self::Sending
-            | Self::Unknown
-            | Self::Confirmed => true,
+            Self::Proposed | Self::Approved | Self::Reserved | Self::Sending | Self::Unknown | Self::Confirmed => true,
         }
     }
 
     /// May `self` become `next`? The same table stands in the database as a trigger.
     pub fn may_become(self, next: Self) -> bool {
-        use RefundState::{
-            Approved, Confirmed, Denied, Expired, Proposed, Refused, Reserved, Sending, Unknown,
-        };
+        use RefundState::{Approved, Confirmed, Denied, Expired, Proposed, Refused, Reserved, Sending, Unknown};
         match self {
             Proposed => matches!(next, Approved | Denied | Expired),
             Approved => matches!(next, Reserved | Proposed | Denied | Expired),
@@ -146,9 +127,7 @@ impl Proof {
 
     /// The reverse of [`Proof::as_str`].
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Answer, Self::Query, Self::Repeat, Self::Person]
-            .into_iter()
-            .find(|p| p.as_str() == word)
+        [Self::Answer, Self::Query, Self::Repeat, Self::Person].into_iter().find(|p| p.as_str() == word)
     }
 }
 
@@ -199,9 +178,7 @@ pub struct Refund {
 impl Refund {
     /// A person, not the policy, agreed to it.
     pub fn is_approved_by_person(&self) -> bool {
-        self.approved_by
-            .as_deref()
-            .is_some_and(|who| who != POLICY_ACTOR)
+        self.approved_by.as_deref().is_some_and(|who| who != POLICY_ACTOR)
     }
 
     /// Returns all that was paid.

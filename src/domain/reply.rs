@@ -98,10 +98,7 @@ pub enum Fate {
 
 /// Reads a reply to what was sent.
 pub fn judge(sent: &Sent<'_>, reply: &RefundReply) -> Outcome {
-    let plain = |fate| Outcome {
-        fate,
-        opens_breaker: None,
-    };
+    let plain = |fate| Outcome { fate, opens_breaker: None };
     match reply.class {
         ReplyClass::Success => success(sent, reply),
         ReplyClass::AlreadyDone if sent.repeat => plain(Fate::Confirmed(Proof::Repeat)),
@@ -117,10 +114,7 @@ pub fn judge(sent: &Sent<'_>, reply: &RefundReply) -> Outcome {
 
 fn success(sent: &Sent<'_>, reply: &RefundReply) -> Outcome {
     if reply.partner_refund_no.as_deref() != Some(sent.partner_refund_no) {
-        return Outcome {
-            fate: Fate::Unknown,
-            opens_breaker: Some("a success did not echo our partner_refund_no"),
-        };
+        return Outcome { fate: Fate::Unknown, opens_breaker: Some("a success did not echo our partner_refund_no") };
     }
     if let (Some(before), Some(now)) = (sent.refund_no, reply.refund_no.as_deref())
         && before != now
@@ -131,20 +125,13 @@ fn success(sent: &Sent<'_>, reply: &RefundReply) -> Outcome {
         };
     }
     match reply.amount {
-        None => Outcome {
-            fate: Fate::Unknown,
-            opens_breaker: Some("a success named no amount"),
-        },
+        None => Outcome { fate: Fate::Unknown, opens_breaker: Some("a success named no amount") },
         Some(amount) if amount != sent.amount => Outcome {
             fate: Fate::NeedsPerson(Flag::RefundAmountDiffers),
             opens_breaker: Some("a success named another amount"),
         },
         Some(_) => Outcome {
-            fate: Fate::Confirmed(if sent.repeat {
-                Proof::Repeat
-            } else {
-                Proof::Answer
-            }),
+            fate: Fate::Confirmed(if sent.repeat { Proof::Repeat } else { Proof::Answer }),
             opens_breaker: None,
         },
     }

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 /// Where a payment stands in the ledger.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Not known to be paid; still being asked.
@@ -70,20 +68,15 @@ impl State {
     pub const fn is_exception(self) -> bool {
         match self {
             Self::Held | Self::Review => true,
-            Self::Pending
-            | Self::Paid
-            | Self::Refunding
-            | Self::Refunded
-            | Self::PartlyRefunded
-            | Self::Unpaid => false,
+            Self::Pending | Self::Paid | Self::Refunding | Self::Refunded | Self::PartlyRefunded | Self::Unpaid => {
+                false
+            }
         }
     }
 }
 
 /// Why a payment does not reconcile. Declared in the order of causes of the design: the first open one decides.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flag {
     /// Paid in another currency.
@@ -228,20 +221,13 @@ pub struct Flags {
 impl Flags {
     /// What the column `flags` shows: sorted words, open and resolved.
     pub fn listed(&self) -> Vec<&'static str> {
-        let mut words: Vec<&'static str> = self
-            .open
-            .union(&self.resolved)
-            .map(|f| f.as_str())
-            .collect();
+        let mut words: Vec<&'static str> = self.open.union(&self.resolved).map(|f| f.as_str()).collect();
         words.sort_unstable();
         words
     }
 
     /// The first open flag in the order of causes that decides what may leave: a blocker or a cause.
     pub fn first_deciding(&self) -> Option<Flag> {
-        self.open
-            .iter()
-            .copied()
-            .find(|f| f.is_blocker() || f.is_cause())
+        self.open.iter().copied().find(|f| f.is_blocker() || f.is_cause())
     }
 }

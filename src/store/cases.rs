@@ -195,7 +195,8 @@ fn row_to_loaded(row: &PgRow) -> Result<Loaded, StoreError> {
         partner_reference_no: row.try_get("partner_reference_no")?,
         reference_no: row.try_get("reference_no")?,
         external_id: row.try_get("external_id")?,
-        direction: Direction::from_word(&direction).ok_or_else(|| inconsistent("transactions", "direction", &direction))?,
+        direction: Direction::from_word(&direction)
+            .ok_or_else(|| inconsistent("transactions", "direction", &direction))?,
         amount,
         currency: row.try_get("currency")?,
         tip,
@@ -239,7 +240,8 @@ fn row_to_fact(row: &PgRow) -> Result<Fact, StoreError> {
     let echo: String = row.try_get("echo")?;
     let warnings: Vec<String> = row.try_get("warnings")?;
     let answer = Answer {
-        observation: Observation::from_word(&observation).ok_or_else(|| inconsistent("facts", "observation", &observation))?,
+        observation: Observation::from_word(&observation)
+            .ok_or_else(|| inconsistent("facts", "observation", &observation))?,
         echo: Echo::from_word(&echo).ok_or_else(|| inconsistent("facts", "echo", &echo))?,
         response_code: row.try_get("response_code")?,
         latest_transaction_status: row.try_get("latest_transaction_status")?,
@@ -250,7 +252,10 @@ fn row_to_fact(row: &PgRow) -> Result<Fact, StoreError> {
         approval_code: row.try_get("approval_code")?,
         paid_time: row.try_get("paid_time")?,
         paid_time_raw: row.try_get("paid_time_raw")?,
-        warnings: warnings.iter().map(|w| Warning::from_word(w).ok_or_else(|| inconsistent("facts", "warnings", w))).collect::<Result<_, _>>()?,
+        warnings: warnings
+            .iter()
+            .map(|w| Warning::from_word(w).ok_or_else(|| inconsistent("facts", "warnings", w)))
+            .collect::<Result<_, _>>()?,
         doubt: row.try_get("doubt")?,
     };
     Ok(Fact {
@@ -287,8 +292,12 @@ fn row_to_refund(row: &PgRow) -> Result<Refund, StoreError> {
         last_sent_at: row.try_get("last_sent_at")?,
         last_ended_at: row.try_get("last_ended_at")?,
         refund_no: row.try_get("refund_no")?,
-        proof: proof.map(|p| Proof::from_word(&p).ok_or_else(|| inconsistent("refund_saga", "proof", &p))).transpose()?,
+        proof: proof
+            .map(|p| Proof::from_word(&p).ok_or_else(|| inconsistent("refund_saga", "proof", &p)))
+            .transpose()?,
         reason: row.try_get("reason")?,
-        needs_person: needs_person.map(|f| Flag::from_word(&f).ok_or_else(|| inconsistent("refund_saga", "needs_person", &f))).transpose()?,
+        needs_person: needs_person
+            .map(|f| Flag::from_word(&f).ok_or_else(|| inconsistent("refund_saga", "needs_person", &f)))
+            .transpose()?,
     })
 }

@@ -1,1 +1,208 @@
-//! placeholder
+//! Leases: a temporary right to act on a row. Claiming is one statement; an expired lease is claimable, which is the
+//! whole of the reaper. There is no lower bound on due: a row that waited through an outage is found.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+
+use crate::store::{Store, StoreError, limits::interval};
+
+/// A leased row: what is needed to ask for it.
+#[derive(Debug, Clone)]
+pub struct Leased {
+    /// The row.
+    pub id: i64,
+    /// This lease's number.
+    pub epoch: i64,
+    /// Our reference.
+    pub partner_reference_no: String,
+    /// The provider's reference.
+    pub reference_no: Option<String>,
+    /// X-EXTERNAL-ID of the original request.
+    pub external_id: Option<String>,
+    /// Is it money out?
+    pub is_payout: bool,
+    /// When the row was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A leased refund.
+#[derive(Debug, Clone, Copy)]
+pub struct LeasedRefund {
+    /// The refund.
+    pub id: i64,
+    /// Its row.
+    pub transaction_id: i64,
+    /// This lease's number.
+    pub epoch: i64,
+}
+
+/// Rows claimed, and the database's time of it.
+#[derive(Debug, Clone)]
+pub struct Claim<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Database time at the claim.
+    pub at: DateTime<Utc>,
+}
+
+const CLAIM_DUE: &str = "-- store::leases::claim_due
+with due as (
+  select id from rekon.transactions
+   where account = $1 and next_check_at <= now() and (lease_until is null or lease_until < now())
+   order by next_check_at limit $2 for update skip locked)
+update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, lease_epoch = t.lease_epoch + 1
+  from due where t.id = due.id
+returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.created_at, now() as at";
+
+const CLAIM_ONE: &str = "-- store::leases::claim_one
+update rekon.transactions t set lease_owner = $2, lease_until = now() + $3, lease_epoch = t.lease_epoch + 1
+ where t.id = $1 and (t.lease_until is null or t.lease_until < now())
+returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.created_at, now() as at";
+
+const CLAIM_REFUNDS: &str = "-- store::leases::claim_refunds
+with due as (
+  select r.id from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id
+   where r.next_at <= now() and t.account = $1 and (r.lease_until is null or r.lease_until < now())
+   order by r.next_at limit $2 for update of r skip locked)
+update rekon.refund_saga r set lease_owner = $3, lease_until = now() + $4, lease_epoch = r.lease_epoch + 1
+  from due where r.id = due.id
+returning r.id, r.transaction_id, r.lease_epoch, now() as at";
+
+const RELEASE: &str = "-- store::leases::release
+update rekon.transactions set lease_owner = null, lease_until = null where lease_owner = $1 and lease_until is not null";
+
+const RELEASE_ROWS: &str = "-- store::leases::release_rows
+update rekon.transactions t set lease_owner = null, lease_until = null
+  from unnest($1::bigint[], $2::bigint[]) as u(id, epoch) where t.id = u.id and t.lease_epoch = u.epoch";
+
+const STRAYS: &str = "-- store::leases::strays
+with stray as (
+  select id from rekon.transactions
+   where next_check_at <= now() and not (account = any($1)) and (lease_until is null or lease_until < now())
+   order by next_check_at limit $2 for update skip locked)
+update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, lease_epoch = t.lease_epoch + 1
+  from stray where t.id = stray.id returning t.id";
+
+const FOUND_AGAIN: &str = "-- store::leases::found_again
+update rekon.transactions set next_check_at = now()
+ where state = 'review' and next_check_at is null and account = any($1) and 'unknown_account' = any(flags_open)";
+
+const PULL: &str = "-- store::leases::pull
+update rekon.transactions set next_check_at = least(coalesce(next_check_at, now()), now()) where id = any($1)";
+
+const WAKE: &str = "-- store::leases::wake
+select pg_notify('rekon_wake', $1)";
+
+impl Store {
+    /// Leases up to `limit` due rows of an account.
+    pub async fn claim_due(
+        &self,
+        account: &str,
+        limit: i64,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<Claim<Leased>, StoreError> {
+        let rows = sqlx::query(CLAIM_DUE)
+            .bind(account)
+            .bind(limit)
+            .bind(owner)
+            .bind(interval(lease))
+            .fetch_all(self.pool())
+            .await?;
+        claimed(&rows)
+    }
+
+    /// Leases one row, due or not; empty while somebody else holds it.
+    pub async fn claim_one(&self, id: i64, owner: &str, lease: Duration) -> Result<Claim<Leased>, StoreError> {
+        let rows = sqlx::query(CLAIM_ONE).bind(id).bind(owner).bind(interval(lease)).fetch_all(self.pool()).await?;
+        claimed(&rows)
+    }
+
+    /// Leases up to `limit` due refunds of an account.
+    pub async fn claim_refunds(
+        &self,
+        account: &str,
+        limit: i64,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<Vec<LeasedRefund>, StoreError> {
+        let rows = sqlx::query(CLAIM_REFUNDS)
+            .bind(account)
+            .bind(limit)
+            .bind(owner)
+            .bind(interval(lease))
+            .fetch_all(self.pool())
+            .await?;
+        let leased = |row: &sqlx::postgres::PgRow| {
+            Ok(LeasedRefund {
+                id: row.try_get("id")?,
+                transaction_id: row.try_get("transaction_id")?,
+                epoch: row.try_get("lease_epoch")?,
+            })
+        };
+        rows.iter().map(leased).collect()
+    }
+
+    /// Gives back every lease of an owner that has ended in order.
+    pub async fn release(&self, owner: &str) -> Result<u64, StoreError> {
+        Ok(sqlx::query(RELEASE).bind(owner).execute(self.pool()).await?.rows_affected())
+    }
+
+    /// Gives back leases that were not used, unless somebody else holds them by now: (row, epoch).
+    pub async fn release_rows(&self, leases: &[(i64, i64)]) -> Result<(), StoreError> {
+        let ids: Vec<i64> = leases.iter().map(|l| l.0).collect();
+        let epochs: Vec<i64> = leases.iter().map(|l| l.1).collect();
+        sqlx::query(RELEASE_ROWS).bind(ids).bind(epochs).execute(self.pool()).await?;
+        Ok(())
+    }
+
+    /// Leases due rows whose account is not among `known`.
+    pub async fn claim_strays(
+        &self,
+        known: &[String],
+        limit: i64,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<Vec<i64>, StoreError> {
+        let rows = sqlx::query(STRAYS)
+            .bind(known)
+            .bind(limit)
+            .bind(owner)
+            .bind(interval(lease))
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|r| Ok(r.try_get("id")?)).collect()
+    }
+
+    /// Makes rows due whose account was unknown and is known now; returns how many.
+    pub async fn find_again(&self, known: &[String]) -> Result<u64, StoreError> {
+        Ok(sqlx::query(FOUND_AGAIN).bind(known).execute(self.pool()).await?.rows_affected())
+    }
+
+    /// Makes rows due now and wakes the sweepers of `account`.
+    pub async fn pull(&self, account: &str, ids: &[i64]) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(PULL).bind(ids).execute(&mut *tx).await?;
+        sqlx::query(WAKE).bind(account).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+fn claimed(rows: &[sqlx::postgres::PgRow]) -> Result<Claim<Leased>, StoreError> {
+    let at = rows.first().map(|r| r.try_get("at")).transpose()?.unwrap_or_default();
+    let leased = |row: &sqlx::postgres::PgRow| -> Result<Leased, StoreError> {
+        Ok(Leased {
+            id: row.try_get("id")?,
+            epoch: row.try_get("lease_epoch")?,
+            partner_reference_no: row.try_get("partner_reference_no")?,
+            reference_no: row.try_get("reference_no")?,
+            external_id: row.try_get("external_id")?,
+            is_payout: row.try_get("is_payout")?,
+            created_at: row.try_get("created_at")?,
+        })
+    };
+    Ok(Claim { rows: rows.iter().map(leased).collect::<Result<_, _>>()?, at })
+}

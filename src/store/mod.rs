@@ -59,7 +59,8 @@ impl Store {
     pub async fn connect(options: &ConnectOptions) -> Result<Self, StoreError> {
         let timeout = options.statement_timeout.as_millis().to_string();
         let connect: PgConnectOptions = options.url.parse().map_err(StoreError::Statement)?;
-        let connect = connect.application_name("rekon").options([("statement_timeout", timeout.as_str()), ("jit", "off")]);
+        let connect =
+            connect.application_name("rekon").options([("statement_timeout", timeout.as_str()), ("jit", "off")]);
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
@@ -112,4 +113,9 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// The database's clock inside a transaction.
+pub async fn now_in(tx: &mut Tx) -> Result<chrono::DateTime<chrono::Utc>, StoreError> {
+    Ok(sqlx::query_scalar(NOW).fetch_one(&mut **tx).await?)
 }

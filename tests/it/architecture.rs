@@ -56,7 +56,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("metrics_exporter_prometheus", &["telemetry"]),
     // The bench measures a bare loop of the same client beside the whole one.
     ("reqwest", &["providers/transport", "cli/bench"]),
-    ("ring", &["providers", "sim"]),
+    ("ring", &["config", "providers", "sim"]),
     ("rust_xlsxwriter", &["report"]),
     ("rustls", &["providers", "cli"]),
     ("secrecy", &["config", "providers", "store", "web"]),

@@ -58,25 +58,14 @@ pub(super) fn compare(case: &Case, paid: Sen, fee: Option<Sen>) -> Match {
 
 /// What was paid above the order's amount, and above its tip where the tip was paid too; zero if not more.
 pub fn excess_over(case: &Case, paid: Sen) -> Sen {
-    let with_tip = case
-        .order
-        .tip
-        .map(|tip| case.order.amount.plus(tip))
-        .filter(|total| *total <= paid);
+    let with_tip = case.order.tip.map(|tip| case.order.amount.plus(tip)).filter(|total| *total <= paid);
     let excess = paid.minus(with_tip.unwrap_or(case.order.amount));
-    if excess.is_positive() {
-        excess
-    } else {
-        Sen::ZERO
-    }
+    if excess.is_positive() { excess } else { Sen::ZERO }
 }
 
 /// The end of the watch: answers after it may close the row.
 pub(super) fn watch_ends(case: &Case, profile: &Profile, policy: &Policy) -> DateTime<Utc> {
-    later(
-        case.order.valid_until(profile.default_validity_secs),
-        policy.watch_secs,
-    )
+    later(case.order.valid_until(profile.default_validity_secs), policy.watch_secs)
 }
 
 /// Answers of another payment or merchant since the last right one: (how many, the facts).
@@ -108,16 +97,10 @@ pub(super) fn closing(case: &Case, policy: &Policy, deadline: DateTime<Utc>) -> 
     let mut answers: u32 = 0;
     let mut first: Option<DateTime<Utc>> = None;
     let mut seqs = Vec::new();
-    for fact in case
-        .query_facts()
-        .filter(|f| f.answer.observation.is_negative() && f.last_at > deadline)
-    {
+    for fact in case.query_facts().filter(|f| f.answer.observation.is_negative() && f.last_at > deadline) {
         // A fact that began before the deadline proves one answer after it, the last.
-        let (n, begins) = if fact.answered_at > deadline {
-            (fact.sightings, fact.answered_at)
-        } else {
-            (1, fact.last_at)
-        };
+        let (n, begins) =
+            if fact.answered_at > deadline { (fact.sightings, fact.answered_at) } else { (1, fact.last_at) };
         answers = answers.saturating_add(u32::try_from(n).unwrap_or(0));
         first = Some(first.map_or(begins, |f| f.min(begins)));
         seqs.push(fact.seq);
@@ -141,29 +124,18 @@ pub(super) enum Lateness {
 pub(super) fn lateness(case: &Case, profile: &Profile, paid: &Fact) -> Lateness {
     let valid_until = case.order.valid_until(profile.default_validity_secs);
     if let Some(at) = paid.answer.paid_time {
-        return if at > valid_until {
-            Lateness::PaidTime(at)
-        } else {
-            Lateness::NotProven
-        };
+        return if at > valid_until { Lateness::PaidTime(at) } else { Lateness::NotProven };
     }
     case.query_facts()
         .filter(|f| f.seq < paid.seq)
-        .find(|f| {
-            matches!(
-                f.answer.observation,
-                Observation::Open | Observation::Absent
-            ) && f.last_at > valid_until
-        })
+        .find(|f| matches!(f.answer.observation, Observation::Open | Observation::Absent) && f.last_at > valid_until)
         .map_or(Lateness::NotProven, |f| Lateness::UnpaidAnswer(f.seq))
 }
 
 /// PAID answers of the same payment whose amount differs from the first one's.
 pub(super) fn changed_amounts(case: &Case, first: &Fact) -> Vec<i32> {
     case.query_facts()
-        .filter(|f| {
-            f.answer.observation == Observation::Paid && f.answer.amount != first.answer.amount
-        })
+        .filter(|f| f.answer.observation == Observation::Paid && f.answer.amount != first.answer.amount)
         .filter(|f| !is_other_payment(first, f))
         .map(|f| f.seq)
         .collect()
@@ -210,8 +182,7 @@ pub(super) fn regression(case: &Case, policy: &Policy, first: &Fact) -> Regressi
             run = None;
         }
     }
-    run.and_then(|(_, seqs)| seqs.last().copied())
-        .map_or(Regression::None, Regression::Once)
+    run.and_then(|(_, seqs)| seqs.last().copied()).map_or(Regression::None, Regression::Once)
 }
 
 /// Do the last two authenticated answers say PAID, alike, without doubt, far enough apart? The rule under which
@@ -235,9 +206,7 @@ pub fn two_observations(case: &Case, policy: &Policy) -> TwoObservations {
             break;
         }
         if secs_between(earlier.answered_at, last.sent_at) >= policy.confirm_after_secs {
-            return TwoObservations::Stand {
-                last_answered_at: last.answered_at,
-            };
+            return TwoObservations::Stand { last_answered_at: last.answered_at };
         }
     }
     // The oldest of the unbroken run of PAID answers is the one to wait on.
@@ -251,9 +220,7 @@ pub fn two_observations(case: &Case, policy: &Policy) -> TwoObservations {
         })
         .map(|f| f.answered_at)
         .min();
-    TwoObservations::Missing {
-        not_before: since.map(|at| later(at, policy.confirm_after_secs)),
-    }
+    TwoObservations::Missing { not_before: since.map(|at| later(at, policy.confirm_after_secs)) }
 }
 
 /// The outcome of [`two_observations`].

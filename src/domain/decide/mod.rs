@@ -93,16 +93,8 @@ pub fn decide(case: &Case, terms: &Terms<'_>, now: DateTime<Utc>) -> Decision {
     let lacks_reference = profile.required.reference_no && case.order.reference_no.is_none();
     let lacks_external = profile.required.external_id && case.order.external_id.is_none();
     if case.facts.is_empty() && (lacks_reference || lacks_external) {
-        let which = if lacks_reference {
-            "reference_no"
-        } else {
-            "external_id"
-        };
-        return standing(
-            case,
-            Flag::MissingReference,
-            Reason::new(Rule::ReferenceMissing).with("column", which),
-        );
+        let which = if lacks_reference { "reference_no" } else { "external_id" };
+        return standing(case, Flag::MissingReference, Reason::new(Rule::ReferenceMissing).with("column", which));
     }
     let verdict = match case.order.direction {
         Direction::Out => verdict::payout(case, profile, terms.policy, now),
@@ -134,26 +126,13 @@ fn standing(case: &Case, flag: Flag, reason: Reason) -> Decision {
 /// The flags that are open now, and the mismatches that were open once and stay listed.
 fn carry_over(prior: &Flags, open: std::collections::BTreeSet<Flag>) -> Flags {
     let settled = prior.open.union(&prior.resolved).copied();
-    let resolved = settled
-        .filter(|f| !open.contains(f) && !f.leaves_when_healed())
-        .collect();
+    let resolved = settled.filter(|f| !open.contains(f) && !f.leaves_when_healed()).collect();
     Flags { open, resolved }
 }
 
-fn finish(
-    case: &Case,
-    verdict: verdict::Verdict,
-    next_check_at: Option<DateTime<Utc>>,
-) -> Decision {
+fn finish(case: &Case, verdict: verdict::Verdict, next_check_at: Option<DateTime<Utc>>) -> Decision {
     let mut flags = carry_over(&case.prior.flags, verdict.open);
-    flags.resolved.extend(
-        verdict
-            .resolved
-            .iter()
-            .filter(|f| !flags.open.contains(*f))
-            .copied()
-            .collect::<Vec<_>>(),
-    );
+    flags.resolved.extend(verdict.resolved.iter().filter(|f| !flags.open.contains(*f)).copied().collect::<Vec<_>>());
     let expired: Vec<i64> = verdict
         .actions
         .iter()

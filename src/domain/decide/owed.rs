@@ -52,26 +52,14 @@ pub(super) struct Owed {
 }
 
 /// Decides about the refund of the first open cause.
-pub(super) fn refunds(
-    case: &Case,
-    profile: &Profile,
-    policy: &Policy,
-    cause: Option<Flag>,
-) -> Owed {
-    let mut out = Owed {
-        actions: Vec::new(),
-        because: Vec::new(),
-        blocked: false,
-    };
+pub(super) fn refunds(case: &Case, profile: &Profile, policy: &Policy, cause: Option<Flag>) -> Owed {
+    let mut out = Owed { actions: Vec::new(), because: Vec::new(), blocked: false };
     expire_what_no_longer_stands(case, cause, &mut out);
     let Some(cause) = cause.filter(|c| c.is_cause()) else {
         return out;
     };
     let wanted = owed(case, policy, cause, None);
-    let living = case
-        .refunds
-        .iter()
-        .find(|r| r.cause == cause && r.state.occupies_cause());
+    let living = case.refunds.iter().find(|r| r.cause == cause && r.state.occupies_cause());
     if let Some(refund) = living {
         approve_by_policy(case, policy, refund, &mut out);
         out.blocked |= refund.state == RefundState::Approved && refund.reason.is_some();
@@ -84,22 +72,14 @@ pub(super) fn refunds(
         return out;
     }
     let full = case.paid_amount() == Some(wanted);
-    let able = profile
-        .refund
-        .as_ref()
-        .is_some_and(|ability| full || ability.partial);
+    let able = profile.refund.as_ref().is_some_and(|ability| full || ability.partial);
     let hash = saga::content_hash(case, None);
     let settled_no = case.refunds.iter().any(|r| {
         r.cause == cause
-            && (r.state == RefundState::Refused
-                || (r.state == RefundState::Denied && r.content_hash == hash))
+            && (r.state == RefundState::Refused || (r.state == RefundState::Denied && r.content_hash == hash))
     });
     if !able || settled_no {
-        out.blocked = !case
-            .refunds
-            .iter()
-            .any(|r| r.cause == cause && r.state == RefundState::Denied)
-            || !able;
+        out.blocked = !case.refunds.iter().any(|r| r.cause == cause && r.state == RefundState::Denied) || !able;
         if out.blocked {
             out.because.push(
                 Reason::new(Rule::RefundBlocked)
@@ -110,29 +90,21 @@ pub(super) fn refunds(
         }
         return out;
     }
-    let approve = policy.refunds.mode == RefundMode::Auto
-        && wanted <= Sen::new(policy.refunds.auto_limit_sen);
+    let approve = policy.refunds.mode == RefundMode::Auto && wanted <= Sen::new(policy.refunds.auto_limit_sen);
     out.because.push(
         Reason::new(Rule::RefundProposed)
             .with("cause", cause.as_str())
             .with("amount", wanted)
             .with("approved", approve),
     );
-    out.actions.push(Action::Propose {
-        cause,
-        amount: wanted,
-        approve,
-        content_hash: hash,
-    });
+    out.actions.push(Action::Propose { cause, amount: wanted, approve, content_hash: hash });
     out
 }
 
 /// An unsent refund whose cause is no longer the one that decides, or that a blocker freezes for good, ends.
 fn expire_what_no_longer_stands(case: &Case, cause: Option<Flag>, out: &mut Owed) {
     let ending = match cause {
-        Some(flag @ (Flag::CancelledAfterPaid | Flag::RefundedOutside | Flag::Regression)) => {
-            Some(flag)
-        }
+        Some(flag @ (Flag::CancelledAfterPaid | Flag::RefundedOutside | Flag::Regression)) => Some(flag),
         _ => None,
     };
     for refund in case.refunds.iter().filter(|r| r.state.is_unsent()) {
@@ -142,9 +114,7 @@ fn expire_what_no_longer_stands(case: &Case, cause: Option<Flag>, out: &mut Owed
                 reason: format!("{} came up before it was sent", flag.as_str()),
             });
             out.because.push(
-                Reason::new(Rule::RefundExpired)
-                    .with("cause", refund.cause.as_str())
-                    .with("because", flag.as_str()),
+                Reason::new(Rule::RefundExpired).with("cause", refund.cause.as_str()).with("because", flag.as_str()),
             );
         }
     }
@@ -158,14 +128,9 @@ fn approve_by_policy(case: &Case, policy: &Policy, refund: &Refund, out: &mut Ow
         && refund.amount <= Sen::new(policy.refunds.auto_limit_sen)
         && refund.amount == owed(case, policy, refund.cause, Some(refund.id));
     if auto {
-        out.because.push(
-            Reason::new(Rule::RefundApproved)
-                .with("cause", refund.cause.as_str())
-                .with("amount", refund.amount),
-        );
-        out.actions.push(Action::Approve {
-            refund_id: refund.id,
-            content_hash: saga::content_hash(case, Some(refund.id)),
-        });
+        out.because
+            .push(Reason::new(Rule::RefundApproved).with("cause", refund.cause.as_str()).with("amount", refund.amount));
+        out.actions
+            .push(Action::Approve { refund_id: refund.id, content_hash: saga::content_hash(case, Some(refund.id)) });
     }
 }

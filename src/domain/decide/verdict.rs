@@ -59,17 +59,10 @@ impl Verdict {
 }
 
 /// Money in.
-pub(super) fn pay_in(
-    case: &Case,
-    profile: &Profile,
-    policy: &Policy,
-    now: DateTime<Utc>,
-) -> Verdict {
+pub(super) fn pay_in(case: &Case, profile: &Profile, policy: &Policy, now: DateTime<Utc>) -> Verdict {
     let mut v = Verdict::new(case);
     let mut needs_person = identity(case, &mut v);
-    let reversed = case
-        .query_facts()
-        .find(|f| f.answer.observation == Observation::Reversed);
+    let reversed = case.query_facts().find(|f| f.answer.observation == Observation::Reversed);
     match case.first_paid() {
         Some(first) => {
             paid(case, profile, policy, first, &mut v);
@@ -80,10 +73,7 @@ pub(super) fn pay_in(
         }
         None => match reversed {
             Some(fact) => {
-                v.raise(
-                    Flag::RefundedOutside,
-                    Reason::new(Rule::ReversedOutside).on(fact.seq),
-                );
+                v.raise(Flag::RefundedOutside, Reason::new(Rule::ReversedOutside).on(fact.seq));
                 v.state = State::Review;
             }
             None => unpaid_so_far(case, profile, policy, now, needs_person, &mut v),
@@ -93,12 +83,7 @@ pub(super) fn pay_in(
 }
 
 /// Payouts are observed only: paid, pending, or a person's.
-pub(super) fn payout(
-    case: &Case,
-    profile: &Profile,
-    policy: &Policy,
-    now: DateTime<Utc>,
-) -> Verdict {
+pub(super) fn payout(case: &Case, profile: &Profile, policy: &Policy, now: DateTime<Utc>) -> Verdict {
     let mut v = Verdict::new(case);
     let needs_person = identity(case, &mut v);
     if let Some(first) = case.first_paid() {
@@ -108,27 +93,15 @@ pub(super) fn payout(
         v.state = State::Paid;
         v.because.push(Reason::new(Rule::PayoutPaid).on(first.seq));
     }
-    let dead: Vec<&Fact> = case
-        .query_facts()
-        .filter(|f| f.answer.observation.is_dead())
-        .collect();
-    let times = dead
-        .iter()
-        .map(|f| f.sightings)
-        .fold(0, i32::saturating_add);
+    let dead: Vec<&Fact> = case.query_facts().filter(|f| f.answer.observation.is_dead()).collect();
+    let times = dead.iter().map(|f| f.sightings).fold(0, i32::saturating_add);
     if let (true, Some(last)) = (times >= 2, dead.last()) {
-        v.raise(
-            Flag::PayoutNotDone,
-            Reason::new(Rule::PayoutNotDone).on(last.seq),
-        );
+        v.raise(Flag::PayoutNotDone, Reason::new(Rule::PayoutNotDone).on(last.seq));
         v.state = State::Review;
     } else if needs_person {
         v.state = State::Review;
     } else if v.state == State::Pending {
-        let stuck_at = later(
-            evidence::watch_ends(case, profile, policy),
-            policy.stuck_after_secs,
-        );
+        let stuck_at = later(evidence::watch_ends(case, profile, policy), policy.stuck_after_secs);
         stuck(case, stuck_at, now, &mut v);
     }
     v
@@ -140,19 +113,8 @@ fn identity(case: &Case, v: &mut Verdict) -> bool {
     if count == 0 {
         return false;
     }
-    let rule = if count >= 3 {
-        Rule::IdentityThrice
-    } else {
-        Rule::IdentityDiffers
-    };
-    v.raise(
-        Flag::Identity,
-        Reason {
-            rule,
-            inputs: vec![("in_a_row", count.to_string())],
-            facts,
-        },
-    );
+    let rule = if count >= 3 { Rule::IdentityThrice } else { Rule::IdentityDiffers };
+    v.raise(Flag::Identity, Reason { rule, inputs: vec![("in_a_row", count.to_string())], facts });
     count >= 3
 }
 
@@ -183,11 +145,7 @@ fn unpaid_so_far(
         stuck(case, later(deadline, policy.stuck_after_secs), now, v);
         if v.state == State::Pending {
             let last = case.last_answer();
-            let reason = Reason::new(if last.is_some() {
-                Rule::NotPaidYet
-            } else {
-                Rule::NothingSaid
-            });
+            let reason = Reason::new(if last.is_some() { Rule::NotPaidYet } else { Rule::NothingSaid });
             v.because.push(match last {
                 Some(f) => reason.with("last", f.answer.observation.as_str()).on(f.seq),
                 None => reason,
@@ -200,12 +158,7 @@ fn unpaid_so_far(
 fn stuck(case: &Case, stuck_at: DateTime<Utc>, now: DateTime<Utc>, v: &mut Verdict) {
     let paused = case.outage_secs(case.order.created_at, now);
     if now >= later(stuck_at, paused) {
-        v.raise(
-            Flag::Stuck,
-            Reason::new(Rule::Stuck)
-                .with("limit", stuck_at.to_rfc3339())
-                .with("outage_secs", paused),
-        );
+        v.raise(Flag::Stuck, Reason::new(Rule::Stuck).with("limit", stuck_at.to_rfc3339()).with("outage_secs", paused));
         v.state = State::Review;
     }
 }
@@ -216,18 +169,10 @@ fn paid(case: &Case, profile: &Profile, policy: &Policy, first: &Fact, v: &mut V
     v.fee_amount = first.answer.fee_amount;
     v.paid_at = Some(first.answer.paid_time.unwrap_or(first.answered_at));
     let amount = first.answer.amount.unwrap_or(Sen::ZERO);
-    let reason = |rule| {
-        Reason::new(rule)
-            .with("expected", case.order.amount)
-            .with("paid", amount)
-            .on(first.seq)
-    };
+    let reason = |rule| Reason::new(rule).with("expected", case.order.amount).with("paid", amount).on(first.seq);
     if first.answer.currency.as_deref() != Some(case.order.currency.as_str()) {
         let theirs = first.answer.currency.clone().unwrap_or_default();
-        v.raise(
-            Flag::Currency,
-            reason(Rule::CurrencyDiffers).with("currency", theirs),
-        );
+        v.raise(Flag::Currency, reason(Rule::CurrencyDiffers).with("currency", theirs));
     } else {
         match evidence::compare(case, amount, first.answer.fee_amount) {
             Match::Exact => v.because.push(reason(Rule::PaidExact)),
@@ -238,22 +183,15 @@ fn paid(case: &Case, profile: &Profile, policy: &Policy, first: &Fact, v: &mut V
             Match::Under => differing(policy, Flag::Underpaid, reason(Rule::AmountUnder), v),
             Match::Over => {
                 v.excess = evidence::excess_over(case, amount);
-                differing(
-                    policy,
-                    Flag::Overpaid,
-                    reason(Rule::AmountOver).with("excess", v.excess),
-                    v,
-                );
+                differing(policy, Flag::Overpaid, reason(Rule::AmountOver).with("excess", v.excess), v);
             }
         }
     }
     if case.duplicate_reference {
         v.raise(
             Flag::DuplicateReference,
-            Reason::new(Rule::DuplicateReference).with(
-                "reference_no",
-                case.order.reference_no.as_deref().unwrap_or(""),
-            ),
+            Reason::new(Rule::DuplicateReference)
+                .with("reference_no", case.order.reference_no.as_deref().unwrap_or("")),
         );
     }
     cancellation(case, first, v);
@@ -265,8 +203,7 @@ fn differing(policy: &Policy, flag: Flag, reason: Reason, v: &mut Verdict) {
     if policy.action(flag.as_str()) == FlagAction::Accept {
         v.resolved.insert(flag);
         v.because.push(reason);
-        v.because
-            .push(Reason::new(Rule::PaidAccepted).with("flag", flag.as_str()));
+        v.because.push(Reason::new(Rule::PaidAccepted).with("flag", flag.as_str()));
     } else {
         v.raise(flag, reason);
     }
@@ -278,15 +215,9 @@ fn cancellation(case: &Case, first: &Fact, v: &mut Verdict) {
     }
     let cancelled_before = case.order_status_before(first.seq) == OrderStatus::Cancelled;
     if cancelled_before && !case.was_ever_fulfilled() {
-        v.raise(
-            Flag::PaidAfterCancel,
-            Reason::new(Rule::CancelledBefore).on(first.seq),
-        );
+        v.raise(Flag::PaidAfterCancel, Reason::new(Rule::CancelledBefore).on(first.seq));
     } else {
-        v.raise(
-            Flag::CancelledAfterPaid,
-            Reason::new(Rule::CancelledAfter).on(first.seq),
-        );
+        v.raise(Flag::CancelledAfterPaid, Reason::new(Rule::CancelledAfter).on(first.seq));
     }
 }
 
@@ -295,9 +226,7 @@ fn timing(case: &Case, profile: &Profile, policy: &Policy, first: &Fact, v: &mut
         differing(
             policy,
             Flag::PaidAfterClose,
-            Reason::new(Rule::AfterClose)
-                .with("closed_at_seq", closed)
-                .on(first.seq),
+            Reason::new(Rule::AfterClose).with("closed_at_seq", closed).on(first.seq),
             v,
         );
         return;
@@ -305,17 +234,12 @@ fn timing(case: &Case, profile: &Profile, policy: &Policy, first: &Fact, v: &mut
     match evidence::lateness(case, profile, first) {
         Lateness::NotProven => {}
         Lateness::PaidTime(at) => {
-            let reason = Reason::new(Rule::LateByPaidTime)
-                .with("paid_time", at.to_rfc3339())
-                .on(first.seq);
+            let reason = Reason::new(Rule::LateByPaidTime).with("paid_time", at.to_rfc3339()).on(first.seq);
             differing(policy, Flag::PaidLate, reason, v);
         }
-        Lateness::UnpaidAnswer(seq) => differing(
-            policy,
-            Flag::PaidLate,
-            Reason::new(Rule::LateByAnswer).on(seq).on(first.seq),
-            v,
-        ),
+        Lateness::UnpaidAnswer(seq) => {
+            differing(policy, Flag::PaidLate, Reason::new(Rule::LateByAnswer).on(seq).on(first.seq), v)
+        }
     }
 }
 
@@ -326,48 +250,21 @@ fn contradictions(case: &Case, policy: &Policy, first: &Fact, v: &mut Verdict) -
     if !changed.is_empty() {
         let twice = changed.len() > 1;
         needs_person |= twice;
-        let rule = if twice {
-            Rule::AmountChangedTwice
-        } else {
-            Rule::AmountChanged
-        };
-        v.raise(
-            Flag::AmountChanged,
-            Reason {
-                rule,
-                inputs: Vec::new(),
-                facts: changed,
-            },
-        );
+        let rule = if twice { Rule::AmountChangedTwice } else { Rule::AmountChanged };
+        v.raise(Flag::AmountChanged, Reason { rule, inputs: Vec::new(), facts: changed });
     }
     let others = evidence::other_payments(case, first);
     if !others.is_empty() {
-        v.raise(
-            Flag::DuplicatePayment,
-            Reason {
-                rule: Rule::DuplicatePayment,
-                inputs: Vec::new(),
-                facts: others,
-            },
-        );
+        v.raise(Flag::DuplicatePayment, Reason { rule: Rule::DuplicatePayment, inputs: Vec::new(), facts: others });
     }
-    let all_back = case
-        .refunds
-        .iter()
-        .any(|r| r.state == RefundState::Confirmed && v.paid_amount.is_some_and(|p| r.is_full(p)));
+    let all_back =
+        case.refunds.iter().any(|r| r.state == RefundState::Confirmed && v.paid_amount.is_some_and(|p| r.is_full(p)));
     if !all_back {
         match evidence::regression(case, policy, first) {
             Regression::None => {}
             Regression::Once(seq) => v.because.push(Reason::new(Rule::RegressionOnce).on(seq)),
             Regression::Twice(facts) => {
-                v.raise(
-                    Flag::Regression,
-                    Reason {
-                        rule: Rule::RegressionTwice,
-                        inputs: Vec::new(),
-                        facts,
-                    },
-                );
+                v.raise(Flag::Regression, Reason { rule: Rule::RegressionTwice, inputs: Vec::new(), facts });
                 needs_person = true;
             }
         }
@@ -377,44 +274,31 @@ fn contradictions(case: &Case, policy: &Policy, first: &Fact, v: &mut Verdict) -
 
 /// What a REVERSED answer means beside our own refunds. True where a person must look.
 fn reversals(case: &Case, v: &mut Verdict) -> bool {
-    let Some(reversed) = case
-        .query_facts()
-        .rev()
-        .find(|f| f.answer.observation == Observation::Reversed)
-    else {
+    let Some(reversed) = case.query_facts().rev().find(|f| f.answer.observation == Observation::Reversed) else {
         return false;
     };
     let paid = v.paid_amount.unwrap_or(Sen::ZERO);
-    let full = case.refunds.iter().find(|r| {
-        r.is_full(paid) && (r.state == RefundState::Confirmed || r.state.holds_reservation())
-    });
+    let full = case
+        .refunds
+        .iter()
+        .find(|r| r.is_full(paid) && (r.state == RefundState::Confirmed || r.state.holds_reservation()));
     if let Some(refund) = full.filter(|r| r.state == RefundState::Confirmed) {
-        let paid_since = case
-            .query_facts()
-            .filter(|f| f.seq > reversed.seq && f.answer.observation == Observation::Paid)
-            .count();
+        let paid_since =
+            case.query_facts().filter(|f| f.seq > reversed.seq && f.answer.observation == Observation::Paid).count();
         if refund.proof == Some(Proof::Query) && paid_since >= 2 {
-            v.raise(
-                Flag::RefundUnknown,
-                Reason::new(Rule::RefundContradicted).on(reversed.seq),
-            );
+            v.raise(Flag::RefundUnknown, Reason::new(Rule::RefundContradicted).on(reversed.seq));
             return true;
         }
-        v.because
-            .push(Reason::new(Rule::ReversedOurs).on(reversed.seq));
+        v.because.push(Reason::new(Rule::ReversedOurs).on(reversed.seq));
         return false;
     }
     let waits = case.refunds.iter().any(|r| r.state == RefundState::Sending)
         || full.is_some_and(|r| r.state == RefundState::Unknown);
     if waits {
-        v.because
-            .push(Reason::new(Rule::ReversedWhileSending).on(reversed.seq));
+        v.because.push(Reason::new(Rule::ReversedWhileSending).on(reversed.seq));
         return false;
     }
-    v.raise(
-        Flag::RefundedOutside,
-        Reason::new(Rule::ReversedOutside).on(reversed.seq),
-    );
+    v.raise(Flag::RefundedOutside, Reason::new(Rule::ReversedOutside).on(reversed.seq));
     true
 }
 
@@ -423,17 +307,8 @@ fn doubtful_refunds(case: &Case, v: &mut Verdict) -> bool {
     let mut needs_person = false;
     for refund in &case.refunds {
         if let Some(flag) = refund.needs_person {
-            let rule = if flag == Flag::RefundAmountDiffers {
-                Rule::RefundAmountDiffers
-            } else {
-                Rule::RefundUnknown
-            };
-            v.raise(
-                flag,
-                Reason::new(rule)
-                    .with("cause", refund.cause.as_str())
-                    .with("sequence", refund.sequence),
-            );
+            let rule = if flag == Flag::RefundAmountDiffers { Rule::RefundAmountDiffers } else { Rule::RefundUnknown };
+            v.raise(flag, Reason::new(rule).with("cause", refund.cause.as_str()).with("sequence", refund.sequence));
             needs_person = true;
         }
     }
@@ -441,19 +316,9 @@ fn doubtful_refunds(case: &Case, v: &mut Verdict) -> bool {
 }
 
 /// Chooses the state of a paid row from its open flags and its refunds.
-fn settle_state(
-    case: &Case,
-    profile: &Profile,
-    policy: &Policy,
-    needs_person: bool,
-    v: &mut Verdict,
-) {
+fn settle_state(case: &Case, profile: &Profile, policy: &Policy, needs_person: bool, v: &mut Verdict) {
     settle_causes(case, v);
-    let deciding = v
-        .open
-        .iter()
-        .copied()
-        .find(|f| f.is_blocker() || f.is_cause());
+    let deciding = v.open.iter().copied().find(|f| f.is_blocker() || f.is_cause());
     let owed = owed::refunds(case, profile, policy, deciding);
     v.actions.extend(owed.actions);
     v.because.extend(owed.because);
@@ -462,33 +327,24 @@ fn settle_state(
     }
     let paid = v.paid_amount.unwrap_or(Sen::ZERO);
     let own = |keep: fn(RefundState) -> bool| {
-        case.refunds
-            .iter()
-            .filter(|r| r.is_own_money() && keep(r.state))
-            .fold(Sen::ZERO, |sum, r| sum.plus(r.amount))
+        case.refunds.iter().filter(|r| r.is_own_money() && keep(r.state)).fold(Sen::ZERO, |sum, r| sum.plus(r.amount))
     };
     let returned = own(|s| s == RefundState::Confirmed);
-    let all_returned = case
-        .refunds
-        .iter()
-        .filter(|r| r.state == RefundState::Confirmed)
-        .fold(Sen::ZERO, |sum, r| sum.plus(r.amount));
+    let all_returned =
+        case.refunds.iter().filter(|r| r.state == RefundState::Confirmed).fold(Sen::ZERO, |sum, r| sum.plus(r.amount));
     v.state = if needs_person {
         State::Review
     } else if own(RefundState::holds_reservation).is_positive() {
         v.because.push(Reason::new(Rule::Refunding));
         State::Refunding
     } else if returned.is_positive() && all_returned >= paid {
-        v.because
-            .push(Reason::new(Rule::RefundedInFull).with("returned", all_returned));
+        v.because.push(Reason::new(Rule::RefundedInFull).with("returned", all_returned));
         State::Refunded
     } else if returned.is_positive() {
-        v.because
-            .push(Reason::new(Rule::RefundedInPart).with("returned", returned));
+        v.because.push(Reason::new(Rule::RefundedInPart).with("returned", returned));
         State::PartlyRefunded
     } else if let Some(flag) = deciding.filter(|f| holds_row(case, policy, *f)) {
-        v.because
-            .push(Reason::new(Rule::HeldByCause).with("cause", flag.as_str()));
+        v.because.push(Reason::new(Rule::HeldByCause).with("cause", flag.as_str()));
         State::Held
     } else {
         State::Paid
@@ -497,19 +353,13 @@ fn settle_state(
 
 /// A cause whose money went back is settled: the flag stays listed and blocks nothing.
 fn settle_causes(case: &Case, v: &mut Verdict) {
-    for refund in case
-        .refunds
-        .iter()
-        .filter(|r| r.state == RefundState::Confirmed)
-    {
+    for refund in case.refunds.iter().filter(|r| r.state == RefundState::Confirmed) {
         if v.open.remove(&refund.cause) {
             v.resolved.insert(refund.cause);
         }
     }
-    let all_back = case
-        .refunds
-        .iter()
-        .any(|r| r.state == RefundState::Confirmed && v.paid_amount.is_some_and(|p| r.is_full(p)));
+    let all_back =
+        case.refunds.iter().any(|r| r.state == RefundState::Confirmed && v.paid_amount.is_some_and(|p| r.is_full(p)));
     if all_back {
         let causes: Vec<Flag> = v.open.iter().copied().filter(|f| f.is_cause()).collect();
         for flag in causes {

@@ -1,0 +1,290 @@
+//! From a loaded case to what is written: runs `decide`, carries its actions into the refunds, and collects rows,
+//! journal entries and postings for one write. The only place where a decision becomes database rows.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::{
+    domain::{
+        chain::{self, Link},
+        decide::{self, Action, Decision, TwoObservations},
+        money::Sen,
+        refund::{POLICY_ACTOR, Refund, RefundState},
+        state::{Flag, Flags},
+    },
+    engine::rulebook::Rulebook,
+    store::{
+        StoreError, Tx,
+        cases::Loaded,
+        refunds,
+        settle::{self, Batch, Entry, RowUpdate},
+    },
+};
+
+/// What one settle transaction writes.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Rows, facts, journal.
+    pub batch: Batch,
+    proposals: Vec<(i64, Refund, Option<DateTime<Utc>>)>,
+    saves: Vec<(Refund, Option<DateTime<Utc>>)>,
+    give_back: Vec<(String, Refund)>,
+    reservations: Vec<(i64, Sen, Sen)>,
+    wake: Vec<i64>,
+}
+
+/// What came with the decision.
+#[derive(Debug, Clone)]
+pub struct Occasion {
+    /// `decision`, or the refund transition that is decided with it.
+    pub kind: String,
+    /// Queries sent.
+    pub checks: i32,
+    /// Was an answer recorded now?
+    pub answered: bool,
+    /// Gives the row's lease back.
+    pub release_lease: bool,
+    /// A saga step saved these refunds itself; they still belong into the journal.
+    pub refund_moved: bool,
+}
+
+impl Occasion {
+    /// One answer to one query.
+    pub fn answer(release_lease: bool) -> Self {
+        Self { kind: "decision".into(), checks: 1, answered: true, release_lease, refund_moved: false }
+    }
+
+    /// A step of the saga.
+    pub fn refund(kind: &str) -> Self {
+        Self { kind: kind.into(), checks: 0, answered: false, release_lease: false, refund_moved: true }
+    }
+
+    /// Nothing new was said; time or the configuration moved.
+    pub fn look() -> Self {
+        Self { kind: "decision".into(), checks: 0, answered: false, release_lease: true, refund_moved: false }
+    }
+}
+
+impl Written {
+    /// Decides a case as it stands in memory and adds all that follows. The case is left as decided.
+    pub fn decide(&mut self, loaded: &mut Loaded, rulebook: &Rulebook, now: DateTime<Utc>, occasion: &Occasion) {
+        let account = loaded.case.order.account.clone();
+        let decision = decide::decide(&loaded.case, &rulebook.terms(&account), now);
+        let before = (loaded.case.prior.clone(), loaded.paid_amount);
+        self.carry_out(loaded, rulebook, &decision, now);
+        let moved = before.0.state != decision.state || before.0.flags != decision.flags;
+        let changed = moved
+            || before.0.closed_seq != decision.closed_seq
+            || before.1 != decision.paid_amount
+            || !decision.postings.is_empty()
+            || !decision.actions.is_empty()
+            || occasion.refund_moved;
+        loaded.case.prior.state = decision.state;
+        loaded.case.prior.flags = decision.flags.clone();
+        loaded.case.prior.closed_seq = decision.closed_seq;
+        loaded.paid_amount = decision.paid_amount;
+        loaded.next_check_at = decision.next_check_at;
+        for posting in &decision.postings {
+            let balance = loaded.case.balances.entry(posting.account).or_insert(0);
+            *balance = balance.saturating_add(posting.sen);
+        }
+        loaded.case.balances.retain(|_, sen| *sen != 0);
+        if changed {
+            let entry = entry(loaded, rulebook, &decision, now, &occasion.kind);
+            loaded.journal_no = entry.entry_no;
+            loaded.journal_hash = Some(entry.hash.to_vec());
+            self.batch.entries.push(entry);
+        }
+        if moved {
+            self.batch.notices.push(notice(loaded, &decision));
+        }
+        self.settle_sums(loaded);
+        if occasion.answered
+            && loaded.case.refunds.iter().any(|r| r.state.occupies_cause() && r.state != RefundState::Confirmed)
+        {
+            self.wake.push(loaded.case.order.id);
+        }
+        self.batch.rows.push(row(loaded, &decision, now, occasion));
+    }
+
+    fn carry_out(&mut self, loaded: &mut Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTime<Utc>) {
+        let stand = matches!(decide::two_observations(&loaded.case, &rulebook.policy), TwoObservations::Stand { .. });
+        let due = if stand { Some(now) } else { decision.next_check_at };
+        for action in &decision.actions {
+            match action {
+                Action::Propose { cause, amount, approve, content_hash } => {
+                    let refund = proposal(*cause, *amount, *approve, content_hash.clone());
+                    self.proposals.push((loaded.case.order.id, refund.clone(), if *approve { due } else { None }));
+                    loaded.case.refunds.push(refund);
+                }
+                Action::Approve { refund_id, content_hash } => {
+                    for refund in loaded.case.refunds.iter_mut().filter(|r| r.id == *refund_id) {
+                        refund.state = RefundState::Approved;
+                        refund.approved_by = Some(POLICY_ACTOR.into());
+                        refund.content_hash.clone_from(content_hash);
+                        refund.reason = None;
+                        self.saves.push((refund.clone(), due));
+                    }
+                }
+                Action::Expire { refund_id, reason } => {
+                    for refund in loaded.case.refunds.iter_mut().filter(|r| r.id == *refund_id) {
+                        if refund.state == RefundState::Reserved {
+                            self.give_back.push((loaded.case.order.account.clone(), refund.clone()));
+                        }
+                        refund.state = RefundState::Expired;
+                        refund.reason = Some(reason.clone());
+                        self.saves.push((refund.clone(), None));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The row's reservation and confirmed sum are folds of its refunds; written only when they moved.
+    fn settle_sums(&mut self, loaded: &mut Loaded) {
+        let sum = |keep: fn(RefundState) -> bool| {
+            loaded.case.refunds.iter().filter(|r| keep(r.state)).fold(Sen::ZERO, |total, r| total.plus(r.amount))
+        };
+        let reserved = sum(RefundState::holds_reservation);
+        let refunded = sum(|s| s == RefundState::Confirmed);
+        if reserved != loaded.refund_reserved || refunded != loaded.refunded_amount {
+            loaded.refund_reserved = reserved;
+            loaded.refunded_amount = refunded;
+            self.reservations.push((loaded.case.order.id, reserved, refunded));
+        }
+    }
+
+    /// Writes everything in the transaction that holds the rows locked.
+    pub async fn write(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        settle::write(tx, &self.batch).await?;
+        for (id, refund, next_at) in &mut self.proposals {
+            refunds::propose(tx, *id, refund, *next_at).await?;
+        }
+        for (refund, next_at) in &self.saves {
+            refunds::save(tx, refund, *next_at, true).await?;
+        }
+        for (account, refund) in &self.give_back {
+            refunds::give_back(tx, account, refund).await?;
+        }
+        for (id, reserved, refunded) in &self.reservations {
+            refunds::set_reserved(tx, *id, *reserved, *refunded).await?;
+        }
+        refunds::wake_rows(tx, &self.wake).await
+    }
+}
+
+fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Refund {
+    Refund {
+        id: 0,
+        cause,
+        sequence: 1,
+        amount,
+        state: if approve { RefundState::Approved } else { RefundState::Proposed },
+        proposed_by: POLICY_ACTOR.into(),
+        approved_by: approve.then(|| POLICY_ACTOR.into()),
+        content_hash,
+        partner_refund_no: None,
+        request_body: None,
+        attempts: 0,
+        unanswered: false,
+        last_sent_at: None,
+        last_ended_at: None,
+        refund_no: None,
+        proof: None,
+        reason: None,
+        needs_person: None,
+    }
+}
+
+fn words(flags: &std::collections::BTreeSet<Flag>) -> Vec<&'static str> {
+    let mut words: Vec<&'static str> = flags.iter().map(|f| f.as_str()).collect();
+    words.sort_unstable();
+    words
+}
+
+fn row(loaded: &Loaded, decision: &Decision, now: DateTime<Utc>, occasion: &Occasion) -> RowUpdate {
+    RowUpdate {
+        id: loaded.case.order.id,
+        state: decision.state,
+        flags: decision.flags.listed(),
+        flags_open: words(&decision.flags.open),
+        paid_amount: decision.paid_amount,
+        fee_amount: decision.fee_amount,
+        paid_at: decision.paid_at,
+        checks: occasion.checks,
+        last_checked_at: occasion.answered.then_some(now),
+        next_check_at: decision.next_check_at,
+        seq: loaded.seq,
+        closed_seq: decision.closed_seq,
+        journal_no: loaded.journal_no,
+        journal_hash: loaded.journal_hash.clone(),
+        release_lease: occasion.release_lease,
+    }
+}
+
+/// The journal entry of a decision. Its content names everything that the decision stood on.
+fn entry(loaded: &Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTime<Utc>, kind: &str) -> Entry {
+    let case = &loaded.case;
+    let Flags { open, resolved } = &decision.flags;
+    let refunds: Vec<_> = case
+        .refunds
+        .iter()
+        .map(|r| {
+            json!({"cause": r.cause.as_str(), "sequence": r.sequence, "amount": r.amount.to_string(), "state": r.state.as_str(),
+                   "partner_refund_no": r.partner_refund_no, "attempts": r.attempts, "proof": r.proof.map(crate::domain::refund::Proof::as_str),
+                   "content_hash": r.content_hash, "approved_by": r.approved_by})
+        })
+        .collect();
+    let sightings: Vec<_> = case
+        .facts
+        .iter()
+        .filter(|f| f.sightings > 1)
+        .map(|f| json!({"seq": f.seq, "n": f.sightings, "first_at": f.answered_at, "last_at": f.last_at}))
+        .collect();
+    let content = json!({
+        "account": case.order.account,
+        "partner_reference_no": case.order.partner_reference_no,
+        "at": now,
+        "kind": kind,
+        "upto_seq": loaded.seq,
+        "state": decision.state.as_str(),
+        "flags": words(open),
+        "flags_resolved": words(resolved),
+        "paid_amount": decision.paid_amount.map(|a| a.to_string()),
+        "paid_at": decision.paid_at,
+        "closed_seq": decision.closed_seq,
+        "refunded_outside": case.refunded_outside.to_string(),
+        "order_status": case.order.order_status.as_str(),
+        "because": decision.because,
+        "postings": decision.postings.iter().map(|p| json!({"account": p.account, "amount": Sen::new(p.sen).to_string()})).collect::<Vec<_>>(),
+        "refunds": refunds,
+        "sightings": sightings,
+        "profile": rulebook.profile_hash(&case.order.account),
+        "policy": rulebook.policy_hash,
+    })
+    .to_string();
+    let prev_hash: Link = loaded.journal_hash.as_deref().and_then(|h| h.try_into().ok()).unwrap_or(chain::GENESIS);
+    Entry {
+        transaction_id: case.order.id,
+        entry_no: loaded.journal_no.saturating_add(1),
+        at: now,
+        upto_seq: loaded.seq,
+        kind: kind.to_owned(),
+        state: decision.state,
+        hash: chain::link(&prev_hash, &content),
+        content,
+        prev_hash,
+        postings: decision.postings.clone(),
+    }
+}
+
+/// The payload of `NOTIFY rekon_state`.
+fn notice(loaded: &Loaded, decision: &Decision) -> String {
+    json!({
+        "account": loaded.case.order.account,
+        "partner_reference_no": loaded.case.order.partner_reference_no,
+        "state": decision.state.as_str(),
+        "flags": decision.flags.listed(),
+    })
+    .to_string()
+}

@@ -1,0 +1,52 @@
+//! What a use-case can fail with, told apart by what its caller should do.
+
+use crate::store::StoreError;
+
+/// A failed use-case.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A reference that names nothing.
+    #[error("no payment {0:?}: check the reference, or write ACCOUNT/REF")]
+    NotFound(String),
+    /// A reference that names several rows.
+    #[error("{reference:?} stands on several accounts ({}): write ACCOUNT/{reference}", accounts.join(", "))]
+    Ambiguous {
+        /// The reference as given.
+        reference: String,
+        /// Where it stands.
+        accounts: Vec<String>,
+    },
+    /// An account that is not configured.
+    #[error("account {account:?} is not configured; known: {}", known.join(", "))]
+    UnknownAccount {
+        /// The name as given.
+        account: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A provider's profile or an account's settings do not fit together.
+    #[error("account {account}: {problem}")]
+    Account {
+        /// The account.
+        account: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Somebody else works on it right now.
+    #[error("{0}: somebody else is working on it; try again")]
+    Busy(String),
+}
+
+impl EngineError {
+    /// Would the same call a little later have a chance?
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(e) => e.is_transient(),
+            Self::Busy(_) => true,
+            Self::NotFound(_) | Self::Ambiguous { .. } | Self::UnknownAccount { .. } | Self::Account { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Settles answers: records them as facts under the rows' locks, decides, writes. One transaction for a whole group;
+//! a group that fails is settled row by row, so that one poisoned row harms only itself.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    domain::{
+        fact::{Answer, Fact, Source},
+        order::later,
+    },
+    engine::{
+        EngineError,
+        decisions::{Occasion, Written},
+        rulebook::Rulebook,
+    },
+    store::{
+        Store, Tx,
+        cases::{self, Loaded},
+        settle::{self, NewFact, RawAnswer, Sighting},
+    },
+};
+
+/// An answer to one query, not yet written down.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The row.
+    pub id: i64,
+    /// The lease under which it was asked; `None` where the asker holds the row by a refund's lease.
+    pub epoch: Option<i64>,
+    /// The X-EXTERNAL-ID of the call.
+    pub call_id: String,
+    /// What was said.
+    pub answer: Answer,
+    /// Database time when the request left, never later than the truth.
+    pub sent_at: DateTime<Utc>,
+    /// The body as it came, secrets out.
+    pub raw: Option<Vec<u8>>,
+    /// The account's breaker was not closed.
+    pub bad_weather: bool,
+}
+
+/// What became of a group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[must_use = "an unread report hides poisoned rows"]
+pub struct SettleReport {
+    /// Answers written.
+    pub settled: usize,
+    /// Answers of a void lease: recorded, and nothing else.
+    pub stale: usize,
+    /// Rows that could not be settled; their leases run out and they are asked again.
+    pub poisoned: usize,
+}
+
+/// Settles a group of answers.
+pub async fn settle(store: &Store, rulebook: &Rulebook, answers: &[Answered]) -> Result<SettleReport, EngineError> {
+    match settle_group(store, rulebook, answers).await {
+        Ok(report) => Ok(report),
+        Err(e) if answers.len() <= 1 && e.is_transient() => Err(e),
+        Err(error) => {
+            tracing::warn!(%error, rows = answers.len(), "a group could not be settled; settling row by row");
+            let mut report = SettleReport::default();
+            let mut last = None;
+            for answer in answers {
+                match settle_group(store, rulebook, std::slice::from_ref(answer)).await {
+                    Ok(one) => {
+                        report.settled = report.settled.saturating_add(one.settled);
+                        report.stale = report.stale.saturating_add(one.stale);
+                    }
+                    Err(e) if e.is_transient() => {
+                        report.poisoned = report.poisoned.saturating_add(1);
+                        last = Some(e);
+                    }
+                    Err(e) => {
+                        tracing::error!(error = %e, id = answer.id, "a row could not be settled");
+                        report.poisoned = report.poisoned.saturating_add(1);
+                    }
+                }
+            }
+            match last {
+                Some(e) if report.poisoned == answers.len() => Err(e),
+                _ => Ok(report),
+            }
+        }
+    }
+}
+
+async fn settle_group(store: &Store, rulebook: &Rulebook, answers: &[Answered]) -> Result<SettleReport, EngineError> {
+    let mut by_row: BTreeMap<i64, Vec<&Answered>> = BTreeMap::new();
+    for answer in answers {
+        by_row.entry(answer.id).or_default().push(answer);
+    }
+    let ids: Vec<i64> = by_row.keys().copied().collect();
+    let mut tx = store.begin().await?;
+    let mut loaded = cases::lock(&mut tx, &ids).await?;
+    let now = crate::store::now_in(&mut tx).await?;
+    let mut written = Written::default();
+    let mut report = SettleReport::default();
+    for row in &mut loaded {
+        let Some(answers) = by_row.get(&row.case.order.id) else { continue };
+        settle_row(&mut tx, row, answers, rulebook, now, &mut written, &mut report).await?;
+    }
+    written.write(&mut tx).await?;
+    tx.commit().await.map_err(crate::store::StoreError::from)?;
+    Ok(report)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call site; a struct would only rename the same seven things")]
+async fn settle_row(
+    tx: &mut Tx,
+    row: &mut Loaded,
+    answers: &[&Answered],
+    rulebook: &Rulebook,
+    now: DateTime<Utc>,
+    written: &mut Written,
+    report: &mut SettleReport,
+) -> Result<(), EngineError> {
+    let mut live = false;
+    for answered in answers {
+        record(row, answered, rulebook, now, written);
+        let stale = answered.epoch.is_some_and(|epoch| epoch != row.lease_epoch);
+        live |= !stale;
+        if stale {
+            report.stale = report.stale.saturating_add(1);
+        } else {
+            report.settled = report.settled.saturating_add(1);
+        }
+    }
+    if live {
+        let mut occasion = Occasion::answer(answers.iter().any(|a| a.epoch.is_some()));
+        occasion.checks = i32::try_from(answers.len()).unwrap_or(1);
+        written.decide(row, rulebook, now, &occasion);
+    } else {
+        settle::write_stale(tx, row.case.order.id, row.seq, now).await?;
+    }
+    Ok(())
+}
+
+/// Adds an answer to the case in memory: as a new fact, or as one more sighting of the last one.
+fn record(row: &mut Loaded, answered: &Answered, rulebook: &Rulebook, now: DateTime<Utc>, written: &mut Written) {
+    let id = row.case.order.id;
+    let boundaries = boundaries(row, rulebook);
+    let last = row.case.facts.iter_mut().rev().find(|f| f.source == Source::Query);
+    if let Some(fact) = last.filter(|f| f.absorbs(&answered.answer, now, answered.bad_weather, &boundaries)) {
+        fact.sightings = fact.sightings.saturating_add(1);
+        fact.last_at = now;
+        fact.last_sent_at = answered.sent_at;
+        written.batch.sightings.push(Sighting { transaction_id: id, fact: fact.clone() });
+        return;
+    }
+    row.seq = row.seq.saturating_add(1);
+    let fact = Fact {
+        seq: row.seq,
+        source: Source::Query,
+        answer: answered.answer.clone(),
+        sent_at: answered.sent_at,
+        answered_at: now,
+        last_at: now,
+        last_sent_at: answered.sent_at,
+        sightings: 1,
+        bad_weather: answered.bad_weather,
+    };
+    let raw_hash = answered.raw.as_ref().map(|body| {
+        let hash = Sha256::digest(body).to_vec();
+        written.batch.raws.push(RawAnswer { hash: hash.clone(), body: body.clone() });
+        hash
+    });
+    written.batch.facts.push(NewFact {
+        transaction_id: id,
+        fact: fact.clone(),
+        call_id: answered.call_id.clone(),
+        raw_hash,
+        profile_hash: rulebook.profile_hash(&row.case.order.account).to_owned(),
+    });
+    row.case.facts.push(fact);
+}
+
+/// Times on whose two sides answers are never folded together: the end of validity and the end of the watch.
+fn boundaries(row: &Loaded, rulebook: &Rulebook) -> Vec<DateTime<Utc>> {
+    let Some(profile) = rulebook.terms(&row.case.order.account).profile else { return Vec::new() };
+    let valid_until = row.case.order.valid_until(profile.default_validity_secs);
+    vec![valid_until, later(valid_until, rulebook.policy.watch_secs)]
+}
