@@ -127,7 +127,7 @@ async fn finish(
     index: Option<usize>,
     outcome: Outcome,
 ) -> Response {
-    world.count(index, call.service, &outcome.label);
+    world.count(index, call.service, outcome.label.clone());
     let mut response = outcome.deliver(connection, world.options.latency_ms, &world.stop).await;
     if let Some(timestamp) = call.parts.headers.get(&X_TIMESTAMP) {
         response.headers_mut().insert(X_TIMESTAMP.clone(), timestamp.clone());

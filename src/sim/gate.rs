@@ -37,6 +37,8 @@ pub struct GateSpec {
 struct GateState {
     spec: GateSpec,
     hits: watch::Sender<u64>,
+    /// Calls that are held right now.
+    held: watch::Sender<u64>,
     released: CancellationToken,
 }
 
@@ -66,6 +68,13 @@ impl Gate {
         hits.wait_for(|&seen| seen >= times).await.map_or(0, |seen| *seen)
     }
 
+    /// Waits until no call stands at the gate any more: those that did lost their peer (or the gate was released).
+    pub async fn departed(&self) {
+        let mut held = self.state.held.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        drop(held.wait_for(|&held| held == 0).await);
+    }
+
     /// How many calls stand (or stood) at the gate so far.
     pub fn hits(&self) -> u64 {
         *self.state.hits.borrow()
@@ -89,6 +98,26 @@ impl Drop for Gate {
     }
 }
 
+/// A call at a gate; it leaves when its future is dropped, too.
+struct Standing<'a> {
+    state: &'a GateState,
+}
+
+impl<'a> Standing<'a> {
+    fn at(state: &'a GateState) -> Self {
+        // Held before hit: whoever saw the hit sees the call standing.
+        state.held.send_modify(|held| *held += 1);
+        state.hits.send_modify(|hits| *hits += 1);
+        Self { state }
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        self.state.held.send_modify(|held| *held = held.saturating_sub(1));
+    }
+}
+
 /// The gates of one simulator.
 #[derive(Debug, Default)]
 pub(super) struct Gates {
@@ -100,7 +129,7 @@ pub(super) struct Gates {
 impl Gates {
     /// Puts up a gate.
     pub(super) fn arm(self: &Arc<Self>, spec: GateSpec) -> Gate {
-        let state = Arc::new(GateState { spec, hits: watch::Sender::new(0), released: CancellationToken::new() });
+        let state = Arc::new(GateState { spec, hits: watch::Sender::new(0), held: watch::Sender::new(0), released: CancellationToken::new() });
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.0 += 1;
         let id = states.0;
@@ -124,7 +153,7 @@ impl Gates {
             states.1.values().filter(|state| matches(&state.spec)).cloned().collect()
         };
         for state in matching {
-            state.hits.send_modify(|hits| *hits += 1);
+            let _standing = Standing::at(&state);
             state.released.cancelled().await;
         }
     }

@@ -29,15 +29,6 @@ impl Service {
         }
     }
 
-    /// The word for it in counts and logs.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Query => "query",
-            Self::Refund => "refund",
-        }
-    }
-
     /// `HTTP status ‖ service code ‖ case code`.
     pub(super) fn response_code(self, http_status: u16, case_code: &str) -> String {
         format!("{http_status}{}{case_code}", self.code())
@@ -112,9 +103,13 @@ pub(super) fn message_of(http_status: u16, case_code: &str) -> &'static str {
 
 /// Writes sen as rupiah with two decimals: 120000 → `1200.00`.
 pub(super) fn push_amount(out: &mut String, amount_sen: i64) {
-    let sign = if amount_sen < 0 { "-" } else { "" };
     let magnitude = amount_sen.unsigned_abs();
-    out.push_str(&format!("{sign}{}.{:02}", magnitude / 100, magnitude % 100));
+    if amount_sen < 0 {
+        out.push('-');
+    }
+    out.push_str(&(magnitude / 100).to_string());
+    out.push_str(if magnitude % 100 < 10 { ".0" } else { "." });
+    out.push_str(&(magnitude % 100).to_string());
 }
 
 /// Reads rupiah with at most two decimals (`1200`, `1200.5`, `1200.00`) as sen; no signs, separators or exponents.
@@ -139,7 +134,10 @@ pub(super) fn push_text(out: &mut String, text: &str) {
         for character in text.chars() {
             match character {
                 '"' | '\\' => out.extend(['\\', character]),
-                '\u{0}'..='\u{1F}' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+                '\u{0}'..='\u{1F}' => {
+                    let escape = format!("\\u{:04x}", u32::from(character));
+                    out.push_str(&escape);
+                }
                 _ => out.push(character),
             }
         }

@@ -217,8 +217,8 @@ impl World {
         client_index.and_then(|index| self.clients.get(index)).map_or("", |client| &client.client.client_id)
     }
 
-    pub(super) fn count(&self, client_index: Option<usize>, service: Service, outcome: &Cow<'static, str>) {
-        *lock(&self.counts).entry((client_index, service, outcome.clone())).or_default() += 1;
+    pub(super) fn count(&self, client_index: Option<usize>, service: Service, outcome: Cow<'static, str>) {
+        *lock(&self.counts).entry((client_index, service, outcome)).or_default() += 1;
     }
 
     pub(super) fn issue_token(&self, client_index: usize) -> Result<String, SimError> {
