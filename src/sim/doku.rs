@@ -38,19 +38,18 @@ async fn token(
 ) -> Response {
     let call = Call::receive(&world, Service::Token, request).await;
     call.note_arrival(&world, "");
-    let Err(outcome) = fault_of_the_day(&world, &call) else {
-        let admitted = call.admit_token(&world).and_then(|index| check_grant(call.body()).map(|()| index));
-        return match admitted {
-            Ok(index) => {
-                world.gates.pass(GatePoint::BeforeEffect, Service::Token, "").await;
-                let outcome = token_outcome(&world, index);
-                world.gates.pass(GatePoint::AfterEffect, Service::Token, "").await;
-                finish(&world, &connection, &call, Some(index), outcome).await
-            }
-            Err(refusal) => refuse(&world, &connection, &call, &refusal).await,
-        };
+    if let Err(outcome) = fault_of_the_day(&world, &call) {
+        return finish(&world, &connection, &call, None, outcome).await;
+    }
+    let admitted = call.admit_token(&world).and_then(|index| check_grant(call.body()).map(|()| index));
+    let index = match admitted {
+        Ok(index) => index,
+        Err(refusal) => return refuse(&world, &connection, &call, &refusal).await,
     };
-    finish(&world, &connection, &call, None, outcome).await
+    world.gates.pass(GatePoint::BeforeEffect, Service::Token, "").await;
+    let outcome = token_outcome(&world, index);
+    world.gates.pass(GatePoint::AfterEffect, Service::Token, "").await;
+    finish(&world, &connection, &call, Some(index), outcome).await
 }
 
 async fn query(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rekon::sim::{AmountStyle, Answer, Echo, Fault, PaidTime, ResetAt, Rng, Scenario, Service, scripted};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::merchant::{CLIENT_ID, Merchant, code, options, payment, stage};
 
@@ -158,6 +159,19 @@ async fn a_connection_is_closed_or_reset_before_or_in_the_middle_of_an_answer() 
         let taken_sen = if matches!(fault, Fault::TimeoutBefore { .. }) { 0 } else { 100 };
         assert_eq!(sim.world().book_entry(CLIENT_ID, "A1").unwrap().taken_sen, taken_sen, "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn a_reset_is_an_rst_and_a_time_out_ends_with_a_fin() {
+    let faults = [Fault::Reset { at: ResetAt::BeforeHeaders }, Fault::TimeoutBefore { ms: 1 }];
+    let (sim, merchant) = stage(options(), [payment("A1", 100).answering(faults.map(Answer::fault))]).await;
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let mut socket = tokio::net::TcpStream::connect(sim.address()).await.unwrap();
+        socket.write_all(merchant.query_letter("A1").as_http().as_bytes()).await.unwrap();
+        ends.push(socket.read(&mut [0; 64]).await.map_err(|error| error.kind()));
+    }
+    assert_eq!(ends, [Err(std::io::ErrorKind::ConnectionReset), Ok(0)]);
 }
 
 #[tokio::test]
