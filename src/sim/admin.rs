@@ -147,9 +147,7 @@ struct BookPage {
 async fn book(State(control): Shared, Query(filter): Query<BookFilter>) -> Result<Response, SimError> {
     if let Some(partner_reference_no) = filter.partner_reference_no {
         let entry = control.world.book_entry(&filter.client_id, &partner_reference_no);
-        return entry
-            .map(|entry| Json(entry).into_response())
-            .ok_or(SimError::PaymentUnknown { partner_reference_no });
+        return entry.map(|entry| Json(entry).into_response()).ok_or(SimError::PaymentUnknown { partner_reference_no });
     }
     let book = control.world.book();
     let references =

@@ -91,7 +91,8 @@ mod tests {
         for (first, from) in at_micros.iter().enumerate() {
             for (last, to) in at_micros.iter().enumerate().skip(first) {
                 let calls = i128::try_from(last - first + 1).unwrap() * 1_000_000;
-                let granted = i128::from(budget.burst) * 1_000_000 + i128::from(budget.per_second) * i128::from(to - from);
+                let granted =
+                    i128::from(budget.burst) * 1_000_000 + i128::from(budget.per_second) * i128::from(to - from);
                 worst = worst.max(calls - granted);
             }
         }

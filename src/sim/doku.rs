@@ -62,9 +62,8 @@ async fn query(
         call.note_arrival(&world, "");
         return finish(&world, &connection, &call, None, outcome).await;
     }
-    let admitted = call
-        .admit(&world)
-        .and_then(|(index, client)| Ok((index, client, query::Asked::try_new(call.body(), client)?)));
+    let admitted =
+        call.admit(&world).and_then(|(index, client)| Ok((index, client, query::Asked::try_new(call.body(), client)?)));
     let (index, client, asked) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => {

@@ -114,7 +114,12 @@ impl Call {
         Ok(index)
     }
 
-    fn client<'w>(&self, world: &'w World, name: &HeaderName, label: &str) -> Result<(usize, &'w ClientState), Refusal> {
+    fn client<'w>(
+        &self,
+        world: &'w World,
+        name: &HeaderName,
+        label: &str,
+    ) -> Result<(usize, &'w ClientState), Refusal> {
         let client_id = self.required(name, label)?;
         if client_id.len() > IDENTIFIER_CHARS_MAX {
             return Err(Refusal::malformed(label));

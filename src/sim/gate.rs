@@ -129,7 +129,12 @@ pub(super) struct Gates {
 impl Gates {
     /// Puts up a gate.
     pub(super) fn arm(self: &Arc<Self>, spec: GateSpec) -> Gate {
-        let state = Arc::new(GateState { spec, hits: watch::Sender::new(0), held: watch::Sender::new(0), released: CancellationToken::new() });
+        let state = Arc::new(GateState {
+            spec,
+            hits: watch::Sender::new(0),
+            held: watch::Sender::new(0),
+            released: CancellationToken::new(),
+        });
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.0 += 1;
         let id = states.0;
@@ -148,7 +153,9 @@ impl Gates {
             let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
             let matches = |spec: &GateSpec| {
                 let wanted = spec.partner_reference_no.as_deref();
-                spec.point == point && spec.service == service && wanted.is_none_or(|wanted| wanted == partner_reference_no)
+                spec.point == point
+                    && spec.service == service
+                    && wanted.is_none_or(|wanted| wanted == partner_reference_no)
             };
             states.1.values().filter(|state| matches(&state.spec)).cloned().collect()
         };

@@ -181,7 +181,9 @@ impl PaymentState {
         let known = self.known_refunds.iter_mut().find(|known| known.partner_refund_no == asked.partner_refund_no);
         if let Some(known) = known {
             let pays_again = match asked.repeat {
-                RepeatPolicy::InconsistentWhenDifferent if *known.body != *asked.body => return Err(Refusal::new(404, "18")),
+                RepeatPolicy::InconsistentWhenDifferent if *known.body != *asked.body => {
+                    return Err(Refusal::new(404, "18"));
+                }
                 RepeatPolicy::Conflict if known.has_moved => return Err(Refusal::new(409, "01")),
                 RepeatPolicy::Double => known.has_moved,
                 RepeatPolicy::SameAnswer | RepeatPolicy::InconsistentWhenDifferent | RepeatPolicy::Conflict => false,

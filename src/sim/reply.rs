@@ -14,7 +14,8 @@ use super::script::{Fault, ResetAt};
 use super::snap::{self, Refusal, Service};
 
 /// What a gateway says when it, too, does not know.
-const GATEWAY_PAGE: &str = "<html><head><title>Gateway</title></head><body><h1>The service is unavailable</h1></body></html>\n";
+const GATEWAY_PAGE: &str =
+    "<html><head><title>Gateway</title></head><body><h1>The service is unavailable</h1></body></html>\n";
 /// Time for the first half of a torn answer to reach the peer before the reset discards what it has not read.
 const TEAR_AFTER: Duration = Duration::from_millis(20);
 
@@ -95,12 +96,7 @@ impl Outcome {
     }
 
     /// Sends it, after `latency_ms`. A stopping simulator holds nobody.
-    pub(super) async fn deliver(
-        self,
-        connection: &Connection,
-        latency_ms: u64,
-        stop: &CancellationToken,
-    ) -> Response {
+    pub(super) async fn deliver(self, connection: &Connection, latency_ms: u64, stop: &CancellationToken) -> Response {
         pause(latency_ms + self.slow_ms, stop).await;
         match self.wire {
             Wire::Json { http_status, body, retry_after_secs } => {

@@ -340,32 +340,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_reads_the_same_from_json_and_from_toml() {
-        let json = r#"{"partner_reference_no":"A1","expected_sen":120000,
-            "script":[{"status":"01","until_secs":60},{"amount_sen":150000,"amount_style":"text","paid_time":{"after_secs":30}},
-                      {"fault":{"kind":"http","http_status":429,"retry_after_secs":3}}],
-            "refunds":[{"kind":"after_effect","fault":{"kind":"reset","at":"mid_body"}},{"kind":"ok"}]}"#;
-        let toml = r#"
-            partner_reference_no = "A1"
-            expected_sen = 120000
-            refunds = [{ kind = "after_effect", fault = { kind = "reset", at = "mid_body" } }, { kind = "ok" }]
-            [[script]]
-            status = "01"
-            until_secs = 60
-            [[script]]
-            amount_sen = 150000
-            amount_style = "text"
-            paid_time = { after_secs = 30 }
-            [[script]]
-            fault = { kind = "http", http_status = 429, retry_after_secs = 3 }
-        "#;
-        let from_json: SimPayment = serde_json::from_str(json).unwrap();
-        assert_eq!(from_json, toml::from_str(toml).unwrap());
-        let back: SimPayment = serde_json::from_str(&serde_json::to_string(&from_json).unwrap()).unwrap();
-        assert_eq!(back, from_json);
-    }
-
-    #[test]
     fn a_misspelt_key_of_a_script_is_refused() {
         let misspelt = r#"{"partner_reference_no":"A1","expected_sen":1,"script":[{"statsu":"00"}]}"#;
         assert!(serde_json::from_str::<SimPayment>(misspelt).is_err());

@@ -12,7 +12,9 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 /// An RSA public key that could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the public key is not an RSA key in SPKI form; give the PEM that `openssl pkey -pubout` prints, or its base64")]
+#[error(
+    "the public key is not an RSA key in SPKI form; give the PEM that `openssl pkey -pubout` prints, or its base64"
+)]
 pub struct KeyUnreadable;
 
 /// `rsaEncryption` (1.2.840.113549.1.1.1) with its NULL parameters, as DER.
@@ -193,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_body_with_insignificant_whitespace_verifies_by_its_minified_text() {
-        let spaced = SYMMETRIC_BODY.replace(',', ",\n  ").replace(':', ": ").replace("12: 08: 56-07: 00", "12:08:56-07:00");
+        let spaced =
+            SYMMETRIC_BODY.replace(',', ",\n  ").replace(':', ": ").replace("12: 08: 56-07: 00", "12:08:56-07:00");
         assert!(SymmetricKey::new("myclientsecret").verifies(symmetric(&spaced), SYMMETRIC_SIGNATURE));
     }
 

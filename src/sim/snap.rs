@@ -184,8 +184,16 @@ mod tests {
     #[test]
     fn times_are_wib_to_the_second_and_nothing_else_is_read() {
         let at = parse_timestamp("2026-11-20T16:05:09+07:00").unwrap();
-        assert_eq!((at.to_rfc3339(), wib_text(at)), ("2026-11-20T09:05:09+00:00".into(), "2026-11-20T16:05:09+07:00".into()));
-        for wrong in ["2026-11-20T16:05:09Z", "2026-11-20 16:05:09+07:00", "2026-11-20T16:05:09+08:00", "2026-13-20T16:05:09+07:00"] {
+        assert_eq!(
+            (at.to_rfc3339(), wib_text(at)),
+            ("2026-11-20T09:05:09+00:00".into(), "2026-11-20T16:05:09+07:00".into())
+        );
+        for wrong in [
+            "2026-11-20T16:05:09Z",
+            "2026-11-20 16:05:09+07:00",
+            "2026-11-20T16:05:09+08:00",
+            "2026-13-20T16:05:09+07:00",
+        ] {
             assert_eq!(parse_timestamp(wrong), None, "{wrong}");
         }
     }

@@ -167,9 +167,8 @@ impl World {
 
     /// When a service was asked about this reference: microseconds since the start, in order.
     pub fn times_asked(&self, service: Service, partner_reference_no: &str) -> Vec<u64> {
-        let matches = |arrival: &Arrival| {
-            arrival.service == service && arrival.partner_reference_no == partner_reference_no
-        };
+        let matches =
+            |arrival: &Arrival| arrival.service == service && arrival.partner_reference_no == partner_reference_no;
         self.arrivals().iter().filter(|arrival| matches(arrival)).map(|arrival| arrival.at_micros).collect()
     }
 
@@ -236,9 +235,7 @@ impl World {
 
     pub(super) fn is_token_valid(&self, token: &str, client_index: usize) -> bool {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        tokens
-            .get(token)
-            .is_some_and(|token| token.client_index == client_index && token.expires_at > Instant::now())
+        tokens.get(token).is_some_and(|token| token.client_index == client_index && token.expires_at > Instant::now())
     }
 
     pub(super) fn next_refund_no(&self) -> String {

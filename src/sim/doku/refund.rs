@@ -103,7 +103,9 @@ fn spell_refund(asked: &Asked<'_>, reference_no: &str, given: RefundGiven, refun
             let message = snap::message_of(http_status, response_code.get(5..).unwrap_or_default());
             return Outcome::coded(http_status, response_code, message);
         }
-        RefundGiven::Answer { http_status, refund_no, echoed_sen, fault } => (http_status, refund_no, echoed_sen, fault),
+        RefundGiven::Answer { http_status, refund_no, echoed_sen, fault } => {
+            (http_status, refund_no, echoed_sen, fault)
+        }
     };
     let response_code = Service::Refund.response_code(http_status, "00");
     let mut out = String::with_capacity(448);

@@ -8,7 +8,11 @@ use super::merchant::{Answered, CLIENT_ID, Merchant, options, stage};
 
 async fn control(merchant: &Merchant, method: Method, path: &str, body: &Value) -> Answered {
     let request = merchant.http.request(method, format!("{}/_sim/{path}", merchant.base_url));
-    let request = if body.is_null() { request } else { request.header("Content-Type", "application/json").body(body.to_string()) };
+    let request = if body.is_null() {
+        request
+    } else {
+        request.header("Content-Type", "application/json").body(body.to_string())
+    };
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
@@ -41,7 +45,8 @@ async fn payments_and_scripts_go_in_and_the_book_comes_out() {
 #[tokio::test]
 async fn a_series_registers_many_payments_of_one_scenario() {
     let (sim, merchant) = stage(options(), []).await;
-    let series = json!({ "prefix": "S", "first": 5, "count": 250, "expected_sen": 100, "scenario": "exact", "seed": 1 });
+    let series =
+        json!({ "prefix": "S", "first": 5, "count": 250, "expected_sen": 100, "scenario": "exact", "seed": 1 });
     assert_eq!(control(&merchant, Method::POST, "series", &series).await, (200, json!({ "added": 250 })));
     let book = sim.world().book();
     let ends = (&book.entries[0].partner_reference_no, &book.entries[249].partner_reference_no);

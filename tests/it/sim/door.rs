@@ -4,8 +4,8 @@ use rekon::sim::{CallBudget, Service, SimClient, SimOptions};
 use serde_json::json;
 
 use super::merchant::{
-    CLIENT_ID, MERCHANT_ID, Merchant, QUERY_PATH, REFUND_PATH, SECRET, code, options, payment, query_body, refund_body, stage,
-    timestamp,
+    CLIENT_ID, MERCHANT_ID, Merchant, QUERY_PATH, REFUND_PATH, SECRET, code, options, payment, query_body, refund_body,
+    stage, timestamp,
 };
 
 #[tokio::test]
@@ -17,8 +17,14 @@ async fn a_well_signed_query_is_answered_with_numbers_and_padding_as_doku_prints
     assert_eq!(response.headers()["X-TIMESTAMP"], sent_at.as_str());
     let text = response.text().await.unwrap();
     assert!(text.contains(r#""amount":{"value":1200,"currency":"IDR"}"#), "{text}");
-    assert!(text.contains(r#""approvalCode":"328591""#) && text.contains(r#""terminalId":"A01             ""#), "{text}");
-    assert!(text.contains(r#""responseCode":"2005100""#) && text.contains(r#""latestTransactionStatus":"00""#), "{text}");
+    assert!(
+        text.contains(r#""approvalCode":"328591""#) && text.contains(r#""terminalId":"A01             ""#),
+        "{text}"
+    );
+    assert!(
+        text.contains(r#""responseCode":"2005100""#) && text.contains(r#""latestTransactionStatus":"00""#),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -173,7 +179,8 @@ async fn calls_beyond_the_clients_budget_get_429_with_retry_after() {
     // The token took one of the two at once; of thirty more at most some can pass while they are being sent.
     let calls = (0..30).map(|_| merchant.send_raw(merchant.query_letter("A1")));
     let responses = futures::future::join_all(calls).await;
-    let refused: Vec<_> = responses.into_iter().map(Result::unwrap).filter(|response| response.status() == 429).collect();
+    let refused: Vec<_> =
+        responses.into_iter().map(Result::unwrap).filter(|response| response.status() == 429).collect();
     assert!(!refused.is_empty());
     for response in refused {
         let seconds: u64 = response.headers()["Retry-After"].to_str().unwrap().parse().unwrap();

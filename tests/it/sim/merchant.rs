@@ -34,7 +34,10 @@ pub(super) fn payment(partner_reference_no: &str, expected_sen: i64) -> SimPayme
 }
 
 /// A simulator with these payments, and a merchant that holds a token.
-pub(super) async fn stage(options: SimOptions, payments: impl IntoIterator<Item = SimPayment>) -> (SimHandle, Merchant) {
+pub(super) async fn stage(
+    options: SimOptions,
+    payments: impl IntoIterator<Item = SimPayment>,
+) -> (SimHandle, Merchant) {
     let sim = Sim::start(options).await.unwrap();
     for payment in payments {
         sim.world().add_payment(payment).unwrap();

@@ -65,8 +65,11 @@ async fn money_moves_exactly_as_each_behaviour_says() {
 
 #[tokio::test]
 async fn a_refund_answer_can_report_a_wrong_amount_none_or_another_number() {
-    let behaviours =
-        [RefundBehaviour::WrongAmount { amount_sen: 100 }, RefundBehaviour::MissingAmount, RefundBehaviour::OtherRefundNo];
+    let behaviours = [
+        RefundBehaviour::WrongAmount { amount_sen: 100 },
+        RefundBehaviour::MissingAmount,
+        RefundBehaviour::OtherRefundNo,
+    ];
     let (_sim, merchant) = stage(options(), [overpaid(behaviours)]).await;
     merchant.query("A1").await;
     let first = merchant.refund("A1", "R1", "200.00").await.1;

@@ -2,11 +2,37 @@
 
 use std::time::Duration;
 
-use rekon::sim::{AmountStyle, Answer, Echo, Fault, PaidTime, ResetAt, Rng, Scenario, Service, scripted};
+use rekon::sim::{AmountStyle, Answer, Echo, Fault, PaidTime, ResetAt, Rng, Scenario, Service, SimPayment, scripted};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::merchant::{CLIENT_ID, Merchant, code, options, payment, stage};
+
+#[test]
+fn a_script_reads_the_same_from_json_and_from_toml() {
+    let json = r#"{"partner_reference_no":"A1","expected_sen":120000,
+        "script":[{"status":"01","until_secs":60},{"amount_sen":150000,"amount_style":"text","paid_time":{"after_secs":30}},
+                  {"fault":{"kind":"http","http_status":429,"retry_after_secs":3}}],
+        "refunds":[{"kind":"after_effect","fault":{"kind":"reset","at":"mid_body"}},{"kind":"ok"}]}"#;
+    let toml = r#"
+        partner_reference_no = "A1"
+        expected_sen = 120000
+        refunds = [{ kind = "after_effect", fault = { kind = "reset", at = "mid_body" } }, { kind = "ok" }]
+        [[script]]
+        status = "01"
+        until_secs = 60
+        [[script]]
+        amount_sen = 150000
+        amount_style = "text"
+        paid_time = { after_secs = 30 }
+        [[script]]
+        fault = { kind = "http", http_status = 429, retry_after_secs = 3 }
+    "#;
+    let from_json: SimPayment = serde_json::from_str(json).unwrap();
+    assert_eq!(from_json, toml::from_str(toml).unwrap());
+    let back: SimPayment = serde_json::from_str(&serde_json::to_string(&from_json).unwrap()).unwrap();
+    assert_eq!(back, from_json);
+}
 
 #[tokio::test]
 async fn the_nth_query_gets_the_nth_answer_and_the_last_repeats() {
@@ -43,15 +69,13 @@ async fn answers_bound_to_time_hold_and_wait() {
 
 #[tokio::test]
 async fn an_answer_can_be_spelt_in_every_way_a_provider_spells_it() {
-    let styles = [
-        AmountStyle::Number,
-        AmountStyle::Decimal,
-        AmountStyle::Text,
-        AmountStyle::Null,
-        AmountStyle::Absent,
-    ];
+    let styles = [AmountStyle::Number, AmountStyle::Decimal, AmountStyle::Text, AmountStyle::Null, AmountStyle::Absent];
     let script: Vec<Answer> = styles
-        .map(|amount_style| Answer { amount_style, integer_codes: amount_style == AmountStyle::Decimal, ..Answer::paid() })
+        .map(|amount_style| Answer {
+            amount_style,
+            integer_codes: amount_style == AmountStyle::Decimal,
+            ..Answer::paid()
+        })
         .into();
     let (_sim, merchant) = stage(options(), [payment("A1", 120_000).answering(script)]).await;
     let mut texts = Vec::new();
@@ -81,12 +105,10 @@ async fn an_answer_can_lie_about_whose_payment_it_is() {
         echoes.push((body["originalPartnerReferenceNo"].clone(), body["merchantId"].clone()));
     }
     let none = Value::Null;
-    assert_eq!(echoes, [
-        (json!("XA1"), none.clone()),
-        (json!("A1"), json!("0")),
-        (none.clone(), none.clone()),
-        (json!("A1"), none),
-    ]);
+    assert_eq!(
+        echoes,
+        [(json!("XA1"), none.clone()), (json!("A1"), json!("0")), (none.clone(), none.clone()), (json!("A1"), none),]
+    );
 }
 
 #[tokio::test]
@@ -106,21 +128,24 @@ async fn amount_currency_and_paid_time_can_differ_from_what_is_expected() {
 
 #[tokio::test]
 async fn http_faults_carry_the_code_the_page_or_the_header_they_were_scripted_with() {
-    let too_many = Fault::Http {
-        http_status: 429,
-        case_code: "00".to_owned(),
-        response_code: None,
-        retry_after_secs: Some(7),
-    };
+    let too_many =
+        Fault::Http { http_status: 429, case_code: "00".to_owned(), response_code: None, retry_after_secs: Some(7) };
     let odd = Fault::Http {
         http_status: 409,
         case_code: "00".to_owned(),
         response_code: Some("2005300".to_owned()),
         retry_after_secs: None,
     };
-    let faults =
-        [too_many, odd, Fault::http(500, "01"), Fault::http(401, "01"), Fault::Html { http_status: 200 }, Fault::TruncatedJson];
-    let script: Vec<Answer> = faults.into_iter().map(Answer::fault).chain([Answer::not_found(), Answer::paid()]).collect();
+    let faults = [
+        too_many,
+        odd,
+        Fault::http(500, "01"),
+        Fault::http(401, "01"),
+        Fault::Html { http_status: 200 },
+        Fault::TruncatedJson,
+    ];
+    let script: Vec<Answer> =
+        faults.into_iter().map(Answer::fault).chain([Answer::not_found(), Answer::paid()]).collect();
     let (sim, merchant) = stage(options(), [payment("A1", 100).answering(script)]).await;
     let response = merchant.send_raw(merchant.query_letter("A1")).await.unwrap();
     assert_eq!((response.status().as_u16(), &response.headers()["Retry-After"]), (429, &"7".parse().unwrap()));
