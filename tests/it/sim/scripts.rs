@@ -68,6 +68,16 @@ async fn answers_bound_to_time_hold_and_wait() {
 }
 
 #[tokio::test]
+async fn before_its_first_answer_is_due_a_payment_is_only_initiated() {
+    let late = Answer { not_before_secs: Some(60), ..Answer::paid() };
+    let (sim, merchant) = stage(options(), [payment("A1", 100).answering([late])]).await;
+    assert_eq!(merchant.status("A1").await, "01");
+    assert_eq!(sim.world().book().taken_sen, 0);
+    sim.world().advance_scripts(61);
+    assert_eq!(merchant.status("A1").await, "00");
+}
+
+#[tokio::test]
 async fn an_answer_can_be_spelt_in_every_way_a_provider_spells_it() {
     let styles = [AmountStyle::Number, AmountStyle::Decimal, AmountStyle::Text, AmountStyle::Null, AmountStyle::Absent];
     let script: Vec<Answer> = styles
