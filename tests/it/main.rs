@@ -5,3 +5,5 @@ mod architecture;
 mod config;
 #[cfg(test)]
 mod embedded;
+#[cfg(test)]
+mod sim;
