@@ -3,10 +3,13 @@
 //! Invariant: no function here holds a database transaction while it calls a provider. `check` and `refund` call with
 //! no transaction open; `settle` and the saga's steps write with no provider in scope.
 
+pub mod budget;
 pub mod clock;
 pub mod decisions;
 pub mod error;
 pub mod rulebook;
 pub mod settle;
+pub mod settler;
+pub mod weather;
 
 pub use error::EngineError;

@@ -10,7 +10,9 @@ pub mod error;
 pub mod leases;
 pub mod limits;
 pub mod refunds;
+pub mod runs;
 pub mod settle;
+pub mod wake;
 
 use std::time::Duration;
 

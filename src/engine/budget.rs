@@ -1,0 +1,198 @@
+//! Hands out permission to call a provider. The truth is one row per account in Postgres, shared by every replica and
+//! every ad-hoc run; this process leases slots from it in small blocks and uses each at its time or not at all.
+//!
+//! A slot is good for `SLOT_TTL`; slots that nobody used by then are gone, so that idle time never turns into a burst.
+//! The burst that Postgres grants is smaller by the calls that fit into one `SLOT_TTL`: in any t seconds at most
+//! `burst + per_second · t` calls leave.
+
+use std::{
+    sync::atomic::{AtomicI32, Ordering},
+    time::Duration,
+};
+
+use tokio::{sync::Mutex, time::Instant};
+
+use crate::store::{
+    Store, StoreError,
+    limits::{Ask, CallClass, Slots},
+};
+
+/// How long after its time a slot may still be used.
+pub const SLOT_TTL: Duration = Duration::from_millis(10);
+/// How far ahead of now lent slots may lie.
+const NEAR: Duration = Duration::from_millis(250);
+/// How far ahead of now a class's own slots may lie.
+const FAR: Duration = Duration::from_secs(2);
+
+/// An account's limits, as configured.
+#[derive(Debug, Clone, Copy)]
+pub struct BudgetSettings {
+    /// Calls per second.
+    pub per_second: u32,
+    /// Calls that may go at once.
+    pub burst: u32,
+    /// Percent kept for refunds, the cashier and ad-hoc runs together.
+    pub reserve_percent: u32,
+    /// Most slots in one block.
+    pub block_max: u32,
+}
+
+/// No slot could be had in time.
+#[derive(Debug, thiserror::Error)]
+pub enum NoSlot {
+    /// The budget is used up for longer than the caller can wait.
+    #[error("the call budget is used up; nothing was sent")]
+    TooLate,
+    /// The budget's row could not be reached.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The slots of one account in this process.
+#[derive(Debug)]
+pub struct Budget {
+    account: String,
+    settings: BudgetSettings,
+    banks: [Bank; 4],
+}
+
+#[derive(Debug, Default)]
+struct Bank {
+    waiting: AtomicI32,
+    block: Mutex<Block>,
+}
+
+/// A block of leased slots and how the next one should be sized.
+#[derive(Debug, Default)]
+struct Block {
+    first: Option<Instant>,
+    granted_at: Option<Instant>,
+    spacing: Duration,
+    left: i32,
+    next_want: i32,
+}
+
+impl Block {
+    /// The time of the next usable slot; expired ones are dropped.
+    fn pop(&mut self, now: Instant) -> Option<Instant> {
+        while self.left > 0 {
+            let nominal = self.first?;
+            let usable_from = nominal.max(self.granted_at?);
+            self.first = nominal.checked_add(self.spacing);
+            self.left = self.left.saturating_sub(1);
+            if usable_from + SLOT_TTL >= now {
+                return Some(usable_from);
+            }
+            self.next_want = 1;
+        }
+        None
+    }
+
+    fn fill(&mut self, slots: &Slots, spacing: Duration, now: Instant) {
+        let offset = Duration::from_micros(slots.first_us.unsigned_abs());
+        let first = if slots.first_us >= 0 { now.checked_add(offset) } else { now.checked_sub(offset) };
+        self.first = Some(first.unwrap_or(now));
+        self.granted_at = Some(now);
+        self.spacing = spacing;
+        self.left = slots.granted;
+        self.next_want = slots.granted.saturating_mul(2);
+    }
+}
+
+impl Budget {
+    /// The budget of an account.
+    pub fn new(account: &str, settings: BudgetSettings) -> Self {
+        Self { account: account.to_owned(), settings, banks: Default::default() }
+    }
+
+    /// Waits for a call slot of a class, at most until `latest`.
+    pub async fn slot(&self, store: &Store, class: CallClass, latest: Instant) -> Result<(), NoSlot> {
+        let bank = self.bank(class);
+        bank.waiting.fetch_add(1, Ordering::Relaxed);
+        let slot = tokio::time::timeout_at(latest, self.next_slot(store, class, bank)).await;
+        bank.waiting.fetch_sub(1, Ordering::Relaxed);
+        slot.unwrap_or(Err(NoSlot::TooLate))
+    }
+
+    /// Nobody calls this account for `wait`: the provider said so.
+    pub async fn push_back(&self, store: &Store, wait: Duration) -> Result<(), StoreError> {
+        store.push_back(&self.account, wait).await?;
+        for bank in &self.banks {
+            bank.block.lock().await.left = 0;
+        }
+        Ok(())
+    }
+
+    async fn next_slot(&self, store: &Store, class: CallClass, bank: &Bank) -> Result<(), NoSlot> {
+        loop {
+            let at = self.lease(store, class, bank).await?;
+            tokio::time::sleep_until(at).await;
+            if Instant::now() <= at + SLOT_TTL {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn lease(&self, store: &Store, class: CallClass, bank: &Bank) -> Result<Instant, NoSlot> {
+        let mut block = bank.block.lock().await;
+        loop {
+            if let Some(at) = block.pop(Instant::now()) {
+                return Ok(at);
+            }
+            let waiting = bank.waiting.load(Ordering::Relaxed).max(1);
+            let ask = self.ask(class, waiting.max(block.next_want));
+            let slots = store.take_slots(&self.account, &ask).await?;
+            let now = Instant::now();
+            if slots.granted > 0 {
+                block.fill(&slots, micros(ask.spacing_us), now);
+            } else {
+                block.next_want = 1;
+                tokio::time::sleep(micros(slots.retry_us)).await;
+            }
+        }
+    }
+
+    fn ask(&self, class: CallClass, want: i32) -> Ask {
+        let per_second = i64::from(self.settings.per_second.max(1));
+        let spacing_us = 1_000_000_i64.checked_div(per_second).unwrap_or(1_000_000).max(1);
+        let ttl_us = i64::try_from(SLOT_TTL.as_micros()).unwrap_or(i64::MAX);
+        let late = ttl_us.checked_div(spacing_us).unwrap_or(0).saturating_add(1);
+        let burst = i64::from(self.settings.burst);
+        // Too small a burst to pay for late slots: space the slots wider instead.
+        let (burst, spacing_us) = if burst > late { (burst.saturating_sub(late), spacing_us) } else { (1, spacing_us.saturating_add(ttl_us)) };
+        Ask {
+            class,
+            want: want.min(i32::try_from(self.settings.block_max).unwrap_or(i32::MAX)).max(1),
+            spacing_us,
+            burst: i32::try_from(burst).unwrap_or(i32::MAX),
+            share_permille: self.share_permille(class),
+            near_us: i64::try_from(NEAR.as_micros()).unwrap_or(0),
+            far_us: i64::try_from(FAR.as_micros()).unwrap_or(0),
+        }
+    }
+
+    /// The reserve is parted two fifths to refunds, two fifths to ad-hoc runs, one fifth to the cashier.
+    fn share_permille(&self, class: CallClass) -> i32 {
+        let reserve = i32::try_from(self.settings.reserve_percent.min(90)).unwrap_or(0).saturating_mul(10);
+        let fifth = reserve.checked_div(5).unwrap_or(0);
+        match class {
+            CallClass::Refund | CallClass::Adhoc => fifth.saturating_mul(2).max(1),
+            CallClass::Cashier => fifth.max(1),
+            CallClass::Due => 1000_i32.saturating_sub(reserve).max(1),
+        }
+    }
+
+    fn bank(&self, class: CallClass) -> &Bank {
+        let [refund, cashier, adhoc, due] = &self.banks;
+        match class {
+            CallClass::Refund => refund,
+            CallClass::Cashier => cashier,
+            CallClass::Adhoc => adhoc,
+            CallClass::Due => due,
+        }
+    }
+}
+
+fn micros(us: i64) -> Duration {
+    Duration::from_micros(us.max(0).unsigned_abs())
+}

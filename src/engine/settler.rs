@@ -1,0 +1,76 @@
+//! Collects answers of every account and settles them in groups: up to `group_max` answers, or what came in `linger`.
+//! A database that is away is waited for; answers are kept in memory meanwhile, up to the channel's size, and the
+//! askers wait behind them.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    engine::{
+        rulebook::Rulebook,
+        settle::{self, Answered},
+    },
+    store::Store,
+};
+
+/// How groups are formed.
+#[derive(Debug, Clone, Copy)]
+pub struct SettlerSettings {
+    /// Most answers in one transaction.
+    pub group_max: usize,
+    /// Longest wait for a group to fill.
+    pub linger: Duration,
+    /// How long answers are kept for a database that is away; their leases run out by then and they are asked again.
+    pub keep: Duration,
+}
+
+/// The entry for answers. The settler ends when the last one is dropped and everything is written.
+pub type Answers = mpsc::Sender<Answered>;
+
+/// Pause between attempts while the database is away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Makes a settler: the entry, and the work to run.
+pub fn settler(store: Store, rulebook: Arc<Rulebook>, settings: SettlerSettings) -> (Answers, impl Future<Output = ()> + Send) {
+    let (sender, receiver) = mpsc::channel(settings.group_max.saturating_mul(4));
+    (sender, run(store, rulebook, settings, receiver))
+}
+
+async fn run(store: Store, rulebook: Arc<Rulebook>, settings: SettlerSettings, mut receiver: mpsc::Receiver<Answered>) {
+    let mut group = Vec::with_capacity(settings.group_max);
+    while receiver.recv_many(&mut group, settings.group_max).await > 0 {
+        let until = Instant::now() + settings.linger;
+        while group.len() < settings.group_max {
+            let room = settings.group_max.saturating_sub(group.len());
+            match tokio::time::timeout_at(until, receiver.recv_many(&mut group, room)).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        settle_or_wait(&store, &rulebook, settings, &group).await;
+        group.clear();
+    }
+}
+
+async fn settle_or_wait(store: &Store, rulebook: &Rulebook, settings: SettlerSettings, group: &[Answered]) {
+    let give_up = Instant::now() + settings.keep;
+    loop {
+        match settle::settle(store, rulebook, group).await {
+            Ok(report) if report.poisoned > 0 => {
+                tracing::error!(poisoned = report.poisoned, settled = report.settled, "some rows could not be settled");
+                return;
+            }
+            Ok(_) => return,
+            Err(error) if error.is_transient() && Instant::now() < give_up => {
+                tracing::warn!(%error, rows = group.len(), "the database is away; answers wait");
+                tokio::time::sleep(RETRY).await;
+            }
+            Err(error) => {
+                // Nothing is lost: the rows are still due, and are asked again when their leases run out.
+                tracing::error!(%error, rows = group.len(), "answers could not be written; their rows will be asked again");
+                return;
+            }
+        }
+    }
+}
