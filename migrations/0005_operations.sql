@@ -106,3 +106,12 @@ create table rekon.run_items (
   primary key (run_id, transaction_id)
 );
 comment on table rekon.run_items is 'The rows that a reconciliation selected; must_ask: to be asked at least once after its start.';
+
+create table rekon.seals (
+  day    date primary key,
+  at     timestamptz not null default clock_timestamp(),
+  chains bigint not null,
+  head   bytea not null constraint seals_head_is_sha256 check (length(head) = 32)
+);
+comment on table rekon.seals is 'One hash a day over the heads of all chains, so that a rewritten chain is found even if it was rewritten whole.';
+create trigger seals_stay before update or delete on rekon.seals for each row execute function rekon.refuse('a seal is append-only');

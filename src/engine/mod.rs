@@ -4,12 +4,20 @@
 //! no transaction open; `settle` and the saga's steps write with no provider in scope.
 
 pub mod budget;
+pub mod check;
 pub mod clock;
 pub mod decisions;
 pub mod error;
+pub mod reconcile;
+pub mod refund;
+mod refund_call;
 pub mod rulebook;
+pub mod runtime;
 pub mod settle;
 pub mod settler;
+pub mod strays;
+pub mod upkeep;
 pub mod weather;
 
 pub use error::EngineError;
+pub use runtime::{Ctx, Engine};

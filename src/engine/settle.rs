@@ -40,6 +40,8 @@ pub struct Answered {
     pub raw: Option<Vec<u8>>,
     /// The account's breaker was not closed.
     pub bad_weather: bool,
+    /// The query itself left; false where not even a token could be had.
+    pub was_sent: bool,
 }
 
 /// What became of a group.
@@ -87,6 +89,20 @@ pub async fn settle(store: &Store, rulebook: &Rulebook, answers: &[Answered]) ->
     }
 }
 
+/// Decides rows about which nothing new was said: time has passed, or they cannot be asked about.
+pub async fn look(store: &Store, rulebook: &Rulebook, ids: &[i64]) -> Result<(), EngineError> {
+    let mut tx = store.begin().await?;
+    let mut loaded = cases::lock(&mut tx, ids).await?;
+    let now = crate::store::now_in(&mut tx).await?;
+    let mut written = Written::default();
+    for row in &mut loaded {
+        written.decide(row, rulebook, now, &Occasion::look());
+    }
+    written.write(&mut tx).await?;
+    tx.commit().await.map_err(crate::store::StoreError::from)?;
+    Ok(())
+}
+
 async fn settle_group(store: &Store, rulebook: &Rulebook, answers: &[Answered]) -> Result<SettleReport, EngineError> {
     let mut by_row: BTreeMap<i64, Vec<&Answered>> = BTreeMap::new();
     for answer in answers {
@@ -130,7 +146,7 @@ async fn settle_row(
     }
     if live {
         let mut occasion = Occasion::answer(answers.iter().any(|a| a.epoch.is_some()));
-        occasion.checks = i32::try_from(answers.len()).unwrap_or(1);
+        occasion.checks = i32::try_from(answers.iter().filter(|a| a.was_sent).count()).unwrap_or(1);
         written.decide(row, rulebook, now, &occasion);
     } else {
         settle::write_stale(tx, row.case.order.id, row.seq, now).await?;

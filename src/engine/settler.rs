@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::{
@@ -25,21 +26,40 @@ pub struct SettlerSettings {
     pub keep: Duration,
 }
 
-/// The entry for answers. The settler ends when the last one is dropped and everything is written.
+/// The entry for answers.
 pub type Answers = mpsc::Sender<Answered>;
 
 /// Pause between attempts while the database is away.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Makes a settler: the entry, and the work to run.
-pub fn settler(store: Store, rulebook: Arc<Rulebook>, settings: SettlerSettings) -> (Answers, impl Future<Output = ()> + Send) {
+/// Makes a settler: the entry, and the work to run. Once `end` is cancelled it takes nothing new, writes what it has and
+/// ends.
+pub fn settler(
+    store: Store,
+    rulebook: Arc<Rulebook>,
+    settings: SettlerSettings,
+    end: CancellationToken,
+) -> (Answers, impl Future<Output = ()> + Send) {
     let (sender, receiver) = mpsc::channel(settings.group_max.saturating_mul(4));
-    (sender, run(store, rulebook, settings, receiver))
+    (sender, run(store, rulebook, settings, receiver, end))
 }
 
-async fn run(store: Store, rulebook: Arc<Rulebook>, settings: SettlerSettings, mut receiver: mpsc::Receiver<Answered>) {
+async fn run(
+    store: Store,
+    rulebook: Arc<Rulebook>,
+    settings: SettlerSettings,
+    mut receiver: mpsc::Receiver<Answered>,
+    end: CancellationToken,
+) {
     let mut group = Vec::with_capacity(settings.group_max);
-    while receiver.recv_many(&mut group, settings.group_max).await > 0 {
+    loop {
+        tokio::select! {
+            taken = receiver.recv_many(&mut group, settings.group_max) => if taken == 0 { return },
+            () = end.cancelled(), if !receiver.is_closed() => {
+                receiver.close();
+                continue;
+            }
+        }
         let until = Instant::now() + settings.linger;
         while group.len() < settings.group_max {
             let room = settings.group_max.saturating_sub(group.len());

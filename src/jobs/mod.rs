@@ -1,1 +1,67 @@
 //! Which use-case runs when: the apalis wiring, one thin file per job. No business logic.
+//!
+//! The hot path is a custom apalis backend per account: its fetcher leases a chunk of due rows (`sweep`) or refunds
+//! (`refunds`) and hands it to that account's worker; no row of a queue's table is involved. Postgres storage is the
+//! command bus only (`commands`): cron slots and ad-hoc runs. Losing every row of `apalis.jobs` loses nothing, because
+//! runs are in `rekon.runs` and payments are due in `rekon.transactions`.
+
+pub mod commands;
+pub mod error;
+pub mod guard;
+pub mod refunds;
+pub mod schedule;
+pub mod setup;
+pub mod sweep;
+pub mod wake;
+
+use std::sync::Arc;
+
+use apalis::prelude::{Event, Monitor};
+
+use crate::engine::Ctx;
+
+pub use error::JobsError;
+pub use wake::Wake;
+
+/// What a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Scheduled jobs and the command bus; a reconciliation started by hand runs without them.
+    pub commands: bool,
+}
+
+/// Runs every worker until `ctx.stop` is cancelled, then drains: calls in flight end, leases go back.
+pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
+    let wake = Arc::new(Wake::new(ctx.accounts.keys()));
+    let listener = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(wake::listen(Arc::clone(&ctx), Arc::clone(&wake))));
+    let mut monitor = Monitor::new();
+    for account in ctx.accounts.values() {
+        monitor = sweep::register(monitor, &ctx, account, &wake);
+        monitor = refunds::register(monitor, &ctx, account, &wake);
+    }
+    monitor = sweep::register_strays(monitor, &ctx);
+    if roles.commands {
+        monitor = schedule::register(monitor, &ctx)?;
+        monitor = commands::register(monitor, &ctx);
+    }
+    let events = Arc::clone(&ctx);
+    let monitor = monitor
+        .on_event(move |worker, event| match event {
+            Event::Error(error) => tracing::error!(worker = worker.name(), %error, "a job failed"),
+            Event::HeartBeat => events.beat(worker.name()),
+            _ => {}
+        })
+        .should_restart(|worker, error| {
+            tracing::error!(worker = worker.name(), %error, "a worker died and comes back");
+            true
+        });
+    let stop = ctx.stop.clone();
+    let outcome = monitor
+        .run_with_signal(async move {
+            stop.cancelled().await;
+            Ok(())
+        })
+        .await;
+    drop(listener);
+    outcome.map_err(|e| JobsError::Runtime(e.to_string()))
+}

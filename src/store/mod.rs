@@ -12,6 +12,7 @@ pub mod limits;
 pub mod refunds;
 pub mod runs;
 pub mod settle;
+pub mod upkeep;
 pub mod wake;
 
 use std::time::Duration;

@@ -1,0 +1,241 @@
+//! Asks about leased rows: a call slot, a signed request, an answer to the settler. No transaction is open anywhere
+//! here. What could not be asked in time goes back unasked.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, stream};
+use tokio::time::Instant;
+
+use crate::{
+    domain::fact::Answer,
+    engine::{
+        Ctx, EngineError,
+        clock::DbClock,
+        runtime::AccountRuntime,
+        settle::{self, Answered},
+    },
+    providers::{BuildError, CallError, CallKind, Denied, Permit, QueryResult},
+    store::{
+        Store,
+        leases::Leased,
+        limits::CallClass,
+    },
+};
+
+/// Leased rows of one account.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    account: Arc<AccountRuntime>,
+    rows: Vec<Leased>,
+    leased_at: Instant,
+}
+
+impl Chunk {
+    /// Rows leased just now.
+    pub fn new(account: Arc<AccountRuntime>, rows: Vec<Leased>) -> Self {
+        Self { account, rows, leased_at: Instant::now() }
+    }
+}
+
+/// Leave to call: a slot of the shared budget. Remembers when the last call was let go, for `sent_at`.
+pub(crate) struct SlotPermit<'a> {
+    store: &'a Store,
+    account: &'a AccountRuntime,
+    clock: &'a DbClock,
+    class: CallClass,
+    latest: Instant,
+    sent_us: AtomicI64,
+}
+
+impl<'a> SlotPermit<'a> {
+    pub(crate) fn new(ctx: &'a Ctx, account: &'a AccountRuntime, class: CallClass, latest: Instant) -> Self {
+        Self { store: &ctx.store, account, clock: &ctx.clock, class, latest, sent_us: AtomicI64::new(0) }
+    }
+
+    /// Database time when the last call was let go.
+    pub(crate) fn sent_at(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.sent_us.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+}
+
+impl Permit for SlotPermit<'_> {
+    async fn call(&self, _kind: CallKind) -> Result<(), Denied> {
+        self.account.budget.slot(self.store, self.class, self.latest).await.map_err(|error| {
+            tracing::debug!(account = %self.account.name, %error, "no call slot");
+            Denied
+        })?;
+        self.sent_us.store(self.clock.now().timestamp_micros(), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Asks about every row of a chunk and hands the answers to the settler; gives back what could not be asked while half
+/// of the lease was left.
+pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
+    let latest = chunk.leased_at + ctx.limits.lease / 2;
+    let account = &chunk.account;
+    let alone = chunk.rows.len() == 1;
+    let unasked: Vec<(i64, i64)> = stream::iter(&chunk.rows)
+        .map(|row| async move {
+            let lease = (row.id, row.epoch);
+            match ask_row(ctx, account, row, latest, alone).await {
+                Ok(true) => None,
+                Ok(false) => Some(lease),
+                Err(error) => {
+                    tracing::error!(account = %account.name, id = row.id, %error, "a row could not be asked about");
+                    Some(lease)
+                }
+            }
+        })
+        .buffer_unordered(account.concurrency)
+        .filter_map(|lease| async move { lease })
+        .collect()
+        .await;
+    if !unasked.is_empty()
+        && let Err(error) = ctx.store.release_rows(&unasked).await
+    {
+        tracing::warn!(account = %account.name, %error, rows = unasked.len(), "leases run out by themselves");
+    }
+}
+
+/// Asks about one row; false where it was not asked. `probe`: it may be asked in bad weather.
+async fn ask_row(ctx: &Ctx, account: &AccountRuntime, row: &Leased, latest: Instant, probe: bool) -> Result<bool, EngineError> {
+    if ctx.stop.is_cancelled() || Instant::now() >= latest || (account.weather.is_bad() && !probe) {
+        return Ok(false);
+    }
+    let asked = ask(ctx, account, row, ctx.class, latest).await?;
+    match asked {
+        Some(answered) => {
+            // The settler ends only after the workers; a closed entry means that the process is ending badly.
+            Ok(ctx.answers.send(answered).await.is_ok())
+        }
+        None => Ok(false),
+    }
+}
+
+/// One query under the account's budget; `None` where no call was granted or the row cannot be asked about.
+pub(crate) async fn ask(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    row: &Leased,
+    class: CallClass,
+    latest: Instant,
+) -> Result<Option<Answered>, EngineError> {
+    let Ok(Ok(_in_flight)) = tokio::time::timeout_at(latest, account.in_flight.acquire()).await else { return Ok(None) };
+    if ctx.stop.is_cancelled() {
+        return Ok(None);
+    }
+    let bad_weather = account.weather.is_bad();
+    let permit = SlotPermit::new(ctx, account, class, latest);
+    let asked = account.client.asked(&row.partner_reference_no, row.reference_no.as_deref(), row.external_id.as_deref());
+    let result = match account.client.query(&asked, &permit).await {
+        Ok(result) => result,
+        Err(CallError::Denied(_)) => return Ok(None),
+        Err(CallError::Build(BuildError::MissingReference(_))) => {
+            settle::look(&ctx.store, &ctx.rulebook, &[row.id]).await?;
+            return Ok(None);
+        }
+        Err(CallError::Build(error)) => {
+            tracing::warn!(account = %account.name, id = row.id, %error, "a row cannot be asked about");
+            return Ok(Some(unbuildable(ctx, row, bad_weather)));
+        }
+    };
+    weigh(ctx, account, &result).await;
+    Ok(Some(answered(ctx, row, result, permit.sent_at(), bad_weather)))
+}
+
+fn answered(ctx: &Ctx, row: &Leased, result: QueryResult, sent_at: DateTime<Utc>, bad_weather: bool) -> Answered {
+    let was_sent = result.meta.external_id.is_some();
+    Answered {
+        id: row.id,
+        epoch: Some(row.epoch),
+        call_id: result.meta.external_id.unwrap_or_else(|| ctx.ids.next(ctx.clock.now())),
+        answer: result.answer,
+        sent_at: if was_sent { sent_at } else { ctx.clock.now() },
+        raw: (!result.raw.is_empty()).then_some(result.raw),
+        bad_weather,
+        was_sent,
+    }
+}
+
+/// A row whose request cannot be built is asked about no more often than one without an answer.
+fn unbuildable(ctx: &Ctx, row: &Leased, bad_weather: bool) -> Answered {
+    let now = ctx.clock.now();
+    Answered {
+        id: row.id,
+        epoch: Some(row.epoch),
+        call_id: ctx.ids.next(now),
+        answer: Answer::indeterminate("unbuildable"),
+        sent_at: now,
+        raw: None,
+        bad_weather,
+        was_sent: false,
+    }
+}
+
+/// What an answer says about the provider itself: the breaker counts it, a 429 moves the budget for everybody.
+async fn weigh(ctx: &Ctx, account: &AccountRuntime, result: &QueryResult) {
+    let failed = result.failure.map(|f| f.as_str());
+    slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
+    if let Err(error) = account.weather.count(&ctx.store, failed).await {
+        tracing::warn!(account = %account.name, %error, "the breaker could not be moved");
+    }
+}
+
+/// Leaves the provider alone for as long as it asked for.
+pub(crate) async fn slow_down(ctx: &Ctx, account: &AccountRuntime, http_status: Option<u16>, retry_after_secs: Option<i64>) {
+    let asked_for = retry_after_secs.filter(|s| *s > 0).map(|s| Duration::from_secs(s.unsigned_abs()));
+    let wait = match (asked_for, http_status) {
+        (Some(wait), _) => wait.min(ctx.limits.retry_after_max),
+        (None, Some(429)) => ctx.limits.retry_after_default,
+        (None, _) => return,
+    };
+    if let Err(error) = account.budget.push_back(&ctx.store, wait).await {
+        tracing::warn!(account = %account.name, %error, "the budget could not be moved");
+    }
+}
+
+/// Asks about one row now, for a person who waits, and settles the answer before returning it. `None` where no slot
+/// could be had in `patience`.
+pub async fn one(ctx: &Ctx, account: &AccountRuntime, id: i64, class: CallClass, patience: Duration) -> Result<Option<Answer>, EngineError> {
+    let latest = Instant::now() + patience;
+    let row = loop {
+        let claim = ctx.store.claim_one(id, &ctx.owner, ctx.limits.lease).await?;
+        if let Some(row) = claim.rows.into_iter().next() {
+            break row;
+        }
+        if Instant::now() >= latest {
+            return Err(EngineError::Busy(format!("payment {id}")));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    };
+    let lease = (row.id, row.epoch);
+    match ask(ctx, account, &row, class, latest).await {
+        Ok(Some(answered)) => {
+            let answer = answered.answer.clone();
+            let report = settle::settle(&ctx.store, &ctx.rulebook, &[answered]).await?;
+            if report.poisoned > 0 {
+                return Err(EngineError::Busy(format!("payment {id}")));
+            }
+            Ok(Some(answer))
+        }
+        Ok(None) => {
+            ctx.store.release_rows(&[lease]).await?;
+            Ok(None)
+        }
+        Err(error) => {
+            ctx.store.release_rows(&[lease]).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Pause between looks at a row that somebody else holds.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);

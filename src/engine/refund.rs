@@ -1,0 +1,253 @@
+//! Takes a refund through its saga, one step at a time: each step locks the row, loads everything anew, asks
+//! `saga::next_step`, and commits what it did before anything leaves. The call itself stands between two transactions:
+//! the first has stored number, body and attempt, the second stores what came back.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use crate::{
+    domain::{
+        day::BusinessDay,
+        order::later,
+        refund::{Refund, RefundState},
+        saga::{self, Step},
+        state::Flag,
+    },
+    engine::{
+        Ctx, EngineError,
+        check::{self, SlotPermit},
+        decisions::{Occasion, Written},
+        refund_call,
+        runtime::AccountRuntime,
+        settle,
+    },
+    store::{
+        self, StoreError, Tx,
+        cases::{self, Loaded},
+        leases::{Leased, LeasedRefund},
+        limits::CallClass,
+        refunds,
+    },
+};
+
+/// Steps taken under one lease at most; then the refund goes back and comes again.
+const STEPS_AT_ONCE: usize = 6;
+/// Pause before a refund that could not get a call slot, or is switched off, is looked at again, seconds.
+const BLOCKED_SECS: i64 = 60;
+
+/// What a step left to do outside of its transaction.
+enum Next {
+    /// The refund was given back.
+    Done,
+    /// Another step may follow at once.
+    Again,
+    /// Ask about the payment, then another step.
+    Ask(Box<Leased>),
+    /// The attempt is stored: make the call.
+    Call(Box<refund_call::Attempt>),
+}
+
+/// Takes the steps that can be taken now.
+pub async fn advance(ctx: &Ctx, account: &Arc<AccountRuntime>, leased: LeasedRefund) -> Result<(), EngineError> {
+    let latest = Instant::now() + ctx.limits.lease / 2;
+    for _ in 0..STEPS_AT_ONCE {
+        match step(ctx, account, leased).await? {
+            Next::Done => return Ok(()),
+            Next::Again => {}
+            Next::Ask(row) => {
+                if !ask(ctx, account, &row, latest).await? {
+                    return park(ctx, leased, 1).await;
+                }
+            }
+            Next::Call(attempt) => {
+                let permit = SlotPermit::new(ctx, account, CallClass::Refund, latest);
+                refund_call::send(ctx, account, leased, *attempt, &permit).await?;
+                return Ok(());
+            }
+        }
+    }
+    park(ctx, leased, 1).await
+}
+
+async fn park(ctx: &Ctx, leased: LeasedRefund, secs: i64) -> Result<(), EngineError> {
+    let at = later(ctx.store.now().await?, secs);
+    Ok(ctx.store.park_refund(leased.id, leased.epoch, Some(at)).await?)
+}
+
+/// Asks about the refund's payment and settles the answer; false where no slot could be had.
+async fn ask(ctx: &Ctx, account: &AccountRuntime, row: &Leased, latest: Instant) -> Result<bool, EngineError> {
+    let Some(mut answered) = check::ask(ctx, account, row, CallClass::Refund, latest).await? else { return Ok(false) };
+    // The row is held by the refund's lease; a sweep that holds it at the same time loses nothing.
+    answered.epoch = None;
+    let report = settle::settle(&ctx.store, &ctx.rulebook, &[answered]).await?;
+    Ok(report.settled > 0)
+}
+
+async fn step(ctx: &Ctx, account: &AccountRuntime, leased: LeasedRefund) -> Result<Next, EngineError> {
+    let mut tx = ctx.store.begin().await?;
+    let Some(mut row) = cases::lock(&mut tx, &[leased.transaction_id]).await?.pop() else { return Ok(Next::Done) };
+    if !refunds::lease_holds(&mut tx, leased.id, leased.epoch).await? {
+        return Ok(Next::Done);
+    }
+    let now = store::now_in(&mut tx).await?;
+    let Some(refund) = row.case.refunds.iter().find(|r| r.id == leased.id).cloned() else { return Ok(Next::Done) };
+    let step = saga::next_step(&row.case, &refund, &ctx.rulebook.terms(&account.name), now);
+    tracing::debug!(refund = leased.id, state = refund.state.as_str(), ?step, "saga");
+    let mut at = At { ctx, account, tx: &mut tx, row: &mut row, refund, now };
+    let next = match step {
+        Step::Wait(until) => at.wait(until).await?,
+        Step::Blocked { reason } => at.block(reason, later(now, BLOCKED_SECS)).await?,
+        Step::Ask => Next::Ask(Box::new(to_ask(&row))),
+        Step::Reserve => at.reserve().await?,
+        Step::Send => at.send().await?,
+        Step::BackToProposed { reason } => at.back_to_proposed(reason).await?,
+        Step::MarkUnknown => {
+            at.refund.unanswered = true;
+            at.refund.last_ended_at = Some(now);
+            at.become_(RefundState::Unknown, Some(now), false).await?;
+            Next::Again
+        }
+        Step::Confirm(proof) => {
+            at.refund.proof = Some(proof);
+            at.refund.needs_person = None;
+            at.become_(RefundState::Confirmed, None, true).await?;
+            Next::Done
+        }
+        Step::CallPerson(flag) => at.call_person(flag).await?,
+    };
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(next)
+}
+
+fn to_ask(row: &Loaded) -> Leased {
+    let order = &row.case.order;
+    Leased {
+        id: order.id,
+        epoch: row.lease_epoch,
+        partner_reference_no: order.partner_reference_no.clone(),
+        reference_no: order.reference_no.clone(),
+        external_id: order.external_id.clone(),
+        is_payout: false,
+        created_at: order.created_at,
+    }
+}
+
+/// One step, in its transaction.
+struct At<'a> {
+    ctx: &'a Ctx,
+    account: &'a AccountRuntime,
+    tx: &'a mut Tx,
+    row: &'a mut Loaded,
+    refund: Refund,
+    now: DateTime<Utc>,
+}
+
+impl At<'_> {
+    async fn wait(&mut self, until: Option<DateTime<Utc>>) -> Result<Next, EngineError> {
+        refunds::save(self.tx, &self.refund, until, true).await?;
+        Ok(Next::Done)
+    }
+
+    /// It stays where it is, and the row says why.
+    async fn block(&mut self, reason: String, until: DateTime<Utc>) -> Result<Next, EngineError> {
+        let is_news = self.refund.reason.as_deref() != Some(reason.as_str());
+        self.refund.reason = Some(reason);
+        if is_news {
+            self.become_(self.refund.state, Some(until), true).await?;
+        } else {
+            refunds::save(self.tx, &self.refund, Some(until), true).await?;
+        }
+        Ok(Next::Done)
+    }
+
+    async fn reserve(&mut self) -> Result<Next, EngineError> {
+        let control = refunds::control(self.tx, &self.account.name).await?;
+        if let Some(why) = control.refunds_stopped {
+            return self.block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS)).await;
+        }
+        let today = BusinessDay::of(self.now);
+        let cap = crate::domain::money::Sen::new(self.ctx.rulebook.policy.refunds.daily_budget_sen);
+        if !refunds::spend(self.tx, &self.account.name, today.date(), self.refund.amount, cap).await? {
+            return self.block(format!("the refund budget of {today} is used up; it goes on the next day"), today.end()).await;
+        }
+        refunds::set_day(self.tx, self.refund.id, today.date()).await?;
+        if let Err(reason) = refund_call::mint(self.account, self.row, &mut self.refund) {
+            refunds::give_back(self.tx, &self.account.name, &self.refund).await?;
+            return self.block(reason, later(self.now, BLOCKED_SECS)).await;
+        }
+        self.refund.reason = None;
+        self.become_(RefundState::Reserved, Some(self.now), false).await?;
+        Ok(Next::Again)
+    }
+
+    /// Stores the attempt before it leaves. The first partial refund of an account goes alone.
+    async fn send(&mut self) -> Result<Next, EngineError> {
+        let control = refunds::control(self.tx, &self.account.name).await?;
+        if let Some(why) = control.refunds_stopped {
+            return self.block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS)).await;
+        }
+        let partial = self.row.case.paid_amount().is_some_and(|paid| !self.refund.is_full(paid));
+        if partial && !control.partial_proven {
+            match control.partial_canary {
+                Some(first) if first != self.refund.id => {
+                    return self.wait(Some(later(self.now, 1))).await;
+                }
+                _ => refunds::set_canary(self.tx, &self.account.name, Some(self.refund.id), false).await?,
+            }
+        }
+        let before = self.refund.clone();
+        self.refund.attempts = self.refund.attempts.saturating_add(1);
+        let call_id = self.ctx.ids.next(self.now);
+        let sent_at = refunds::begin_attempt(self.tx, self.refund.id, self.refund.attempts, &call_id).await?;
+        self.refund.last_sent_at = Some(sent_at);
+        // Due at once should this process die: whoever takes the dead lease finds `sending` and calls it unknown.
+        self.become_(RefundState::Sending, Some(self.now), false).await?;
+        Ok(Next::Call(Box::new(refund_call::Attempt { refund: self.refund.clone(), before, order: self.row.case.order.clone() })))
+    }
+
+    async fn back_to_proposed(&mut self, reason: String) -> Result<Next, EngineError> {
+        if self.refund.state == RefundState::Reserved {
+            refunds::give_back(self.tx, &self.account.name, &self.refund).await?;
+        }
+        self.refund.reason = Some(reason);
+        self.refund.approved_by = None;
+        self.become_(RefundState::Proposed, None, true).await?;
+        Ok(Next::Done)
+    }
+
+    async fn call_person(&mut self, flag: Flag) -> Result<Next, EngineError> {
+        self.refund.needs_person = Some(flag);
+        self.become_(self.refund.state, None, true).await?;
+        Ok(Next::Done)
+    }
+
+    /// Writes the refund in its new state, then decides the row anew, so that ledger and journal follow in the same
+    /// transaction.
+    async fn become_(&mut self, state: RefundState, next_at: Option<DateTime<Utc>>, release: bool) -> Result<(), EngineError> {
+        self.refund.state = state;
+        transition(self.ctx, self.tx, self.row, &self.refund, next_at, release, self.now).await
+    }
+}
+
+/// Writes a refund's transition and the decision that follows from it.
+#[expect(clippy::too_many_arguments, reason = "the transaction's parts, named once")]
+pub(crate) async fn transition(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    row: &mut Loaded,
+    refund: &Refund,
+    next_at: Option<DateTime<Utc>>,
+    release: bool,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    for known in row.case.refunds.iter_mut().filter(|r| r.id == refund.id) {
+        known.clone_from(refund);
+    }
+    refunds::save(tx, refund, next_at, release).await?;
+    let mut written = Written::default();
+    written.decide(row, &ctx.rulebook, now, &Occasion::refund(&format!("refund {}", refund.state.as_str())));
+    written.write(tx).await?;
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! The call of a refund: mints its identity once, sends the stored bytes, and stores what came back. Whether it may be
+//! sent at all is decided in `refund`, under the row's lock.
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    domain::{
+        order::{Order, later},
+        refund::{Refund, RefundState},
+        reply::{self, Fate, Outcome, Sent},
+        saga,
+    },
+    engine::{
+        Ctx, EngineError,
+        check::{self, SlotPermit},
+        refund,
+        runtime::AccountRuntime,
+    },
+    providers::{CallError, RefundOrder, RefundResult},
+    store::{
+        self, StoreError, Tx,
+        cases::{self, Loaded},
+        leases::LeasedRefund,
+        refunds::{self, AttemptEnd},
+        settle::RawAnswer,
+    },
+};
+
+/// A stored attempt, about to leave.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    /// The refund, `sending`, with this attempt counted.
+    pub(crate) refund: Refund,
+    /// The refund as it was before this attempt.
+    pub(crate) before: Refund,
+    /// The payment's order.
+    pub(crate) order: Order,
+}
+
+/// Mints number and body, once. `Err` is a sentence for people: it cannot be built.
+pub(crate) fn mint(account: &AccountRuntime, row: &Loaded, refund: &mut Refund) -> Result<(), String> {
+    if refund.partner_refund_no.is_some() && refund.request_body.is_some() {
+        return Ok(());
+    }
+    let order = &row.case.order;
+    let line = account.client.account();
+    let number = saga::partner_refund_no(
+        line.provider.name(),
+        &line.client_id,
+        &line.merchant_id,
+        &order.partner_reference_no,
+        refund.cause,
+        refund.sequence,
+    );
+    let body = {
+        let order = RefundOrder {
+            asked: account.client.asked(&order.partner_reference_no, order.reference_no.as_deref(), order.external_id.as_deref()),
+            partner_refund_no: &number,
+            amount: refund.amount,
+            currency: &order.currency,
+            reason: refund.cause.as_str(),
+            approval_code: row.case.first_paid().and_then(|f| f.answer.approval_code.as_deref()),
+        };
+        line.provider.refund_body(line, &order).map_err(|e| format!("the refund cannot be written for this provider: {e}"))?
+    };
+    refund.partner_refund_no = Some(number);
+    refund.request_body = Some(body);
+    Ok(())
+}
+
+/// Sends a stored attempt and stores its end.
+pub(crate) async fn send(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    leased: LeasedRefund,
+    attempt: Attempt,
+    permit: &SlotPermit<'_>,
+) -> Result<(), EngineError> {
+    let order = &attempt.order;
+    let asked = account.client.asked(&order.partner_reference_no, order.reference_no.as_deref(), order.external_id.as_deref());
+    let body = attempt.refund.request_body.as_deref().unwrap_or_default();
+    let end = match account.client.refund(&asked, body, permit).await {
+        Ok(result) => {
+            check::slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
+            if let Err(error) = account.weather.count(&ctx.store, result.failure.map(|f| f.as_str())).await {
+                tracing::warn!(account = %account.name, %error, "the breaker could not be moved");
+            }
+            End::Answered(Box::new(result))
+        }
+        Err(CallError::Denied(_)) => End::NotSent("no call slot".into()),
+        Err(CallError::Build(error)) => End::NotSent(error.to_string()),
+    };
+    store_end(ctx, account, leased, &attempt, end).await
+}
+
+enum End {
+    Answered(Box<RefundResult>),
+    NotSent(String),
+}
+
+async fn store_end(ctx: &Ctx, account: &AccountRuntime, leased: LeasedRefund, attempt: &Attempt, end: End) -> Result<(), EngineError> {
+    let mut tx = ctx.store.begin().await?;
+    let Some(mut row) = cases::lock(&mut tx, &[leased.transaction_id]).await?.pop() else { return Ok(()) };
+    let now = store::now_in(&mut tx).await?;
+    let Some(mut refund) = row.case.refunds.iter().find(|r| r.id == leased.id).cloned() else { return Ok(()) };
+    let is_ours = refund.attempts == attempt.refund.attempts && matches!(refund.state, RefundState::Sending | RefundState::Unknown);
+    let (raw, outcome, code) = match &end {
+        End::Answered(result) => (result.raw.clone(), format!("{:?}", result.reply.class).to_lowercase(), result.reply.response_code.clone()),
+        End::NotSent(why) => (Vec::new(), format!("not sent: {why}"), None),
+    };
+    let raw_hash = (!raw.is_empty()).then(|| Sha256::digest(&raw).to_vec());
+    if let Some(hash) = raw_hash.clone() {
+        store::settle::raws(&mut tx, &[RawAnswer { hash, body: raw }]).await?;
+    }
+    let number = attempt.refund.attempts;
+    refunds::end_attempt(&mut tx, &AttemptEnd { refund_id: refund.id, attempt: number, outcome, response_code: code, raw_hash }).await?;
+    if is_ours {
+        let next_at = match end {
+            End::Answered(result) => judge(ctx, account, &mut tx, &row, attempt, &mut refund, &result, now).await?,
+            End::NotSent(why) => {
+                not_sent(attempt, &mut refund, why);
+                Some(later(now, 1))
+            }
+        };
+        refund::transition(ctx, &mut tx, &mut row, &refund, next_at, true, now).await?;
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(())
+}
+
+/// Nothing left: the refund stands as before the attempt, with the attempt counted.
+fn not_sent(attempt: &Attempt, refund: &mut Refund, why: String) {
+    refund.reason = Some(why);
+    refund.last_sent_at = attempt.before.last_sent_at;
+    refund.last_ended_at = attempt.before.last_ended_at;
+    if refund.state == RefundState::Sending {
+        refund.state = if attempt.before.unanswered { RefundState::Unknown } else { RefundState::Reserved };
+    }
+}
+
+/// Applies what the reply means; returns when the saga goes on.
+#[expect(clippy::too_many_arguments, reason = "the parts of one locked row, named once")]
+async fn judge(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    tx: &mut Tx,
+    row: &Loaded,
+    attempt: &Attempt,
+    refund: &mut Refund,
+    result: &RefundResult,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, EngineError> {
+    let reply = &result.reply;
+    let sent = Sent {
+        partner_refund_no: attempt.refund.partner_refund_no.as_deref().unwrap_or_default(),
+        amount: attempt.refund.amount,
+        repeat: attempt.refund.attempts > 1,
+        earlier_unanswered: attempt.before.unanswered,
+        refund_no: attempt.before.refund_no.as_deref(),
+    };
+    let Outcome { fate, opens_breaker } = reply::judge(&sent, reply);
+    refund.last_ended_at = Some(now);
+    refund.reason = reply.doubt.clone().or_else(|| reply.response_code.as_ref().map(|c| format!("the provider answered {c}")));
+    if reply.refund_no.is_some() && refund.refund_no.is_none() {
+        refund.refund_no.clone_from(&reply.refund_no);
+    }
+    if let Some(why) = opens_breaker {
+        tracing::error!(account = %account.name, refund = refund.id, why, "refunds of the account are stopped");
+        refunds::stop_refunds(tx, &account.name, why).await?;
+    }
+    let partial = row.case.paid_amount().is_some_and(|paid| !refund.is_full(paid));
+    Ok(match fate {
+        Fate::Confirmed(proof) => {
+            refund.state = RefundState::Confirmed;
+            refund.proof = Some(proof);
+            refund.reason = None;
+            refund.unanswered = false;
+            if partial && reply.amount == Some(refund.amount) {
+                refunds::set_canary(tx, &account.name, None, true).await?;
+            }
+            None
+        }
+        Fate::Refused => {
+            refund.state = RefundState::Refused;
+            refunds::give_back(tx, &account.name, refund).await?;
+            if partial {
+                free_canary(tx, &account.name, refund.id).await?;
+            }
+            None
+        }
+        Fate::Later => {
+            if refund.state == RefundState::Sending {
+                refund.state = RefundState::Reserved;
+            }
+            Some(later(now, wait_secs(ctx, account, refund, reply.retry_after_secs)))
+        }
+        Fate::Unknown => {
+            refund.state = RefundState::Unknown;
+            refund.unanswered = true;
+            Some(now)
+        }
+        Fate::NeedsPerson(flag) => {
+            refund.state = RefundState::Unknown;
+            refund.unanswered = true;
+            refund.needs_person = Some(flag);
+            None
+        }
+    })
+}
+
+/// A refused canary makes room for the next one.
+async fn free_canary(tx: &mut Tx, account: &str, refund_id: i64) -> Result<(), EngineError> {
+    let control = refunds::control(tx, account).await?;
+    if control.partial_canary == Some(refund_id) {
+        refunds::set_canary(tx, account, None, control.partial_proven).await?;
+    }
+    Ok(())
+}
+
+fn wait_secs(ctx: &Ctx, account: &AccountRuntime, refund: &Refund, retry_after_secs: Option<i64>) -> i64 {
+    let ladder = ctx.rulebook.terms(&account.name).profile.and_then(|p| p.refund.as_ref()).map(|a| a.ladder_secs.as_slice());
+    let nth = usize::try_from(refund.attempts.saturating_sub(1)).unwrap_or(0);
+    let step = ladder.and_then(|l| l.get(nth).or_else(|| l.last())).copied().unwrap_or(60);
+    step.max(retry_after_secs.unwrap_or(0))
+}

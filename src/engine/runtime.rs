@@ -1,0 +1,287 @@
+//! What a process holds while it works: the accounts on the line, their budgets and weather, the rulebook, the clock,
+//! the entry to the settler. Put together once at start from the configuration.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, DatabaseTarget, Schedule},
+    domain::profile::Ladder,
+    engine::{
+        EngineError,
+        budget::{Budget, BudgetSettings},
+        clock::DbClock,
+        rulebook::Rulebook,
+        settler::{self, Answers, SettlerSettings},
+        weather::{AccountWeather, WeatherSettings},
+    },
+    providers::{Account, AccountClient, AccountSettings, ExternalIds, Transport},
+    store::{Store, limits::CallClass},
+    telemetry::heartbeat::Heartbeats,
+};
+
+/// One account at work.
+#[derive(Debug)]
+pub struct AccountRuntime {
+    /// Its name.
+    pub name: String,
+    /// The line to its provider.
+    pub client: AccountClient,
+    /// Its call slots.
+    pub budget: Budget,
+    /// Its breaker.
+    pub weather: AccountWeather,
+    /// Calls in flight in this process.
+    pub in_flight: Semaphore,
+    /// As many calls as may be in flight.
+    pub concurrency: usize,
+    /// Most rows leased at once: what the budget grants for a chunk's span.
+    pub chunk_max: i64,
+    /// Its loop's name for the heartbeat.
+    pub loop_name: String,
+}
+
+/// The named limits of a process.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Pause between looks at the due index.
+    pub every: Duration,
+    /// Life of a lease.
+    pub lease: Duration,
+    /// Longest run of a reconciliation.
+    pub deadline: Duration,
+    /// A terminal row's answer this old is asked for again by a reconciliation.
+    pub fresh: Duration,
+    /// Longest obedience to a Retry-After.
+    pub retry_after_max: Duration,
+    /// How long nobody calls after a 429 without Retry-After.
+    pub retry_after_default: Duration,
+    /// Age at which raw bodies and runs go.
+    pub keep_raw_answers: Duration,
+    /// Age at which finished commands go.
+    pub keep_commands: Duration,
+}
+
+/// Everything that a use-case needs.
+#[derive(Debug)]
+pub struct Ctx {
+    /// The database.
+    pub store: Store,
+    /// For LISTEN, where the pool goes through a transaction pooler.
+    pub direct_url: Option<String>,
+    /// The terms in force.
+    pub rulebook: Arc<Rulebook>,
+    /// Accounts by name.
+    pub accounts: BTreeMap<String, Arc<AccountRuntime>>,
+    /// Database time.
+    pub clock: Arc<DbClock>,
+    /// New X-EXTERNAL-IDs.
+    pub ids: Arc<ExternalIds>,
+    /// The entry to the settler.
+    pub answers: Answers,
+    /// The owner's name on every lease of this process.
+    pub owner: String,
+    /// Cancelled: nothing new is begun.
+    pub stop: CancellationToken,
+    /// Limits.
+    pub limits: Limits,
+    /// The calendar.
+    pub schedules: Vec<(String, Schedule)>,
+    /// The class under which this process asks what is due.
+    pub class: CallClass,
+    /// Signs of life.
+    pub beats: Arc<Heartbeats>,
+}
+
+impl Ctx {
+    /// A sign of life of a loop.
+    pub fn beat(&self, name: &str) {
+        self.beats.beat(name);
+    }
+
+    /// An account by name.
+    pub fn account(&self, name: &str) -> Result<&Arc<AccountRuntime>, EngineError> {
+        self.accounts.get(name).ok_or_else(|| EngineError::UnknownAccount {
+            account: name.to_owned(),
+            known: self.accounts.keys().cloned().collect(),
+        })
+    }
+}
+
+/// A process at work, and how to end it.
+#[derive(Debug)]
+pub struct Engine {
+    /// What use-cases get.
+    pub ctx: Arc<Ctx>,
+    settler: JoinHandle<()>,
+    settled: CancellationToken,
+}
+
+/// Answers wait this long for a database that is away, as a share of the lease: by then they are asked again anyway.
+const KEEP_ANSWERS_LEASES: u32 = 2;
+/// A sweep that has not come round for this long is stuck.
+const LOOP_LIMIT: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Puts a process together. `only` names the accounts it works on; empty means all.
+    pub async fn start(store: Store, config: &Config, class: CallClass, only: &[String]) -> Result<Self, EngineError> {
+        let accounts = accounts(config)?;
+        let rulebook = Arc::new(Rulebook::new(config.policy, accounts.iter().map(|a| (a.name.clone(), a.profile.rules.clone()))));
+        let instance = store.instance().await?;
+        let clock = Arc::new(DbClock::start(&store).await?);
+        let ids = Arc::new(ExternalIds::new(instance.unsigned_abs()));
+        let problem = |e: &dyn std::error::Error| EngineError::Account { account: "all".into(), problem: e.to_string() };
+        let transport = Arc::new(Transport::new().map_err(|e| problem(&e))?);
+        let settled = CancellationToken::new();
+        let settings = SettlerSettings {
+            group_max: usize::try_from(config.settle.group_max).unwrap_or(usize::MAX),
+            linger: config.settle.linger,
+            keep: config.jobs.sweep.lease.saturating_mul(KEEP_ANSWERS_LEASES),
+        };
+        let (answers, work) = settler::settler(store.clone(), Arc::clone(&rulebook), settings, settled.clone());
+        let beats = Arc::new(Heartbeats::default());
+        let mut runtimes = BTreeMap::new();
+        for account in accounts.into_iter().filter(|a| only.is_empty() || only.contains(&a.name)) {
+            let time = Arc::clone(&clock);
+            let name = account.name.clone();
+            let runtime = runtime(config, Arc::new(account), &transport, &ids, Arc::new(move || time.now()));
+            beats.register(&runtime.loop_name, LOOP_LIMIT.max(config.jobs.sweep.every.saturating_mul(3)));
+            runtimes.insert(name, Arc::new(runtime));
+        }
+        let ctx = Arc::new(Ctx {
+            direct_url: direct_url(config),
+            rulebook,
+            accounts: runtimes,
+            clock,
+            ids,
+            answers,
+            owner: format!("rekon-{instance}"),
+            stop: CancellationToken::new(),
+            limits: limits(config),
+            schedules: schedules(config),
+            class,
+            beats,
+            store,
+        });
+        Ok(Self { ctx, settler: tokio::spawn(work), settled })
+    }
+
+    /// Ends in order: what has been asked is written, then leases go back. Call it when the workers have ended.
+    pub async fn finish(self) -> Result<(), EngineError> {
+        self.settled.cancel();
+        if self.settler.await.is_err() {
+            tracing::error!("the settler ended badly; what it held will be asked again");
+        }
+        let released = self.ctx.store.release(&self.ctx.owner).await?;
+        if released > 0 {
+            tracing::info!(released, "unused leases were given back");
+        }
+        Ok(())
+    }
+}
+
+/// The accounts of a configuration, each with its merged profile.
+pub fn accounts(config: &Config) -> Result<Vec<Account>, EngineError> {
+    config
+        .accounts
+        .values()
+        .map(|a| {
+            let problem = |problem: String| EngineError::Account { account: a.name.clone(), problem };
+            Account::try_new(settings(a)).map_err(|e| problem(e.to_string()))
+        })
+        .collect()
+}
+
+fn settings(a: &crate::config::Account) -> AccountSettings {
+    AccountSettings {
+        name: a.name.clone(),
+        provider: a.provider.clone(),
+        base_url: a.base_url.clone(),
+        client_id: a.client_id.clone(),
+        client_secret: a.client_secret.clone(),
+        private_key: a.private_key.clone(),
+        merchant_id: a.merchant_id.clone(),
+        terminal_id: a.terminal_id.clone(),
+        channel_id: a.channel_id.clone(),
+        inquiry: a.inquiry.as_str().to_owned(),
+        per_second: a.rate.per_second,
+        burst: a.rate.burst,
+        concurrency: a.rate.concurrency,
+        timeout: Some(a.timeout),
+        ladder: a.ladder.as_ref().map(ladder).unwrap_or_default(),
+        profile: a.profile.clone(),
+    }
+}
+
+fn ladder(ladder: &Ladder) -> BTreeMap<String, Vec<Duration>> {
+    let steps = |secs: &[i64]| secs.iter().map(|s| Duration::from_secs(s.max(&0).unsigned_abs())).collect::<Vec<_>>();
+    let named = ladder.by_observation.iter().map(|(o, secs)| (o.as_str().to_lowercase(), steps(secs)));
+    named.chain([("default".to_owned(), steps(&ladder.default))]).collect()
+}
+
+fn runtime(
+    config: &Config,
+    account: Arc<Account>,
+    transport: &Arc<Transport>,
+    ids: &Arc<ExternalIds>,
+    time: crate::providers::Clock,
+) -> AccountRuntime {
+    let limits = account.limits;
+    let span = config.jobs.sweep.chunk_span.as_millis();
+    let granted = u128::from(limits.per_second).saturating_mul(span).checked_div(1000).unwrap_or(1).max(1);
+    let weather = WeatherSettings {
+        calls_min: usize::try_from(config.breaker.calls_min).unwrap_or(usize::MAX),
+        window: config.breaker.window,
+        failed_percent: usize::try_from(config.breaker.failed_percent).unwrap_or(100),
+        probe_first: config.breaker.probe_first,
+        probe_max: config.breaker.probe_max,
+    };
+    let budget = BudgetSettings {
+        per_second: limits.per_second,
+        burst: limits.burst,
+        reserve_percent: config.budget.reserve_percent,
+        block_max: config.budget.block_max,
+    };
+    let concurrency = usize::try_from(limits.concurrency).unwrap_or(1).max(1);
+    AccountRuntime {
+        name: account.name.clone(),
+        budget: Budget::new(&account.name, budget),
+        weather: AccountWeather::new(&account.name, weather),
+        in_flight: Semaphore::new(concurrency),
+        concurrency,
+        chunk_max: i64::try_from(granted).unwrap_or(i64::MAX).min(i64::from(config.jobs.sweep.chunk_max)),
+        loop_name: format!("sweep {}", account.name),
+        client: AccountClient::new(account, Arc::clone(transport), Arc::clone(ids), time),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        every: config.jobs.sweep.every,
+        lease: config.jobs.sweep.lease,
+        deadline: config.reconcile.deadline,
+        fresh: config.reconcile.fresh,
+        retry_after_max: config.budget.retry_after_max,
+        retry_after_default: config.budget.retry_after_default,
+        keep_raw_answers: config.jobs.prune.keep_raw_answers,
+        keep_commands: config.jobs.prune.keep_commands,
+    }
+}
+
+fn schedules(config: &Config) -> Vec<(String, Schedule)> {
+    vec![
+        ("daily".to_owned(), config.jobs.daily.schedule.clone()),
+        ("prune".to_owned(), config.jobs.prune.schedule.clone()),
+        ("seal".to_owned(), config.jobs.seal.schedule.clone()),
+    ]
+}
+
+fn direct_url(config: &Config) -> Option<String> {
+    use secrecy::ExposeSecret;
+    match &config.database.target {
+        DatabaseTarget::Url { direct_url, .. } => direct_url.as_ref().map(|u| u.expose_secret().to_owned()),
+        DatabaseTarget::Embedded | DatabaseTarget::Missing => None,
+    }
+}

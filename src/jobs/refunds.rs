@@ -1,0 +1,89 @@
+//! The refund worker of an account: leases due refunds one by one and takes the saga's steps. Few at once, no retry
+//! layer: the saga itself says what comes next and when.
+
+use std::sync::Arc;
+
+use apalis::prelude::{BackendBuilder, BoxDynError, Data, Monitor, Task, TaskBuilder, TaskId, WorkerBuilder, WorkerContext};
+use futures::{SinkExt, StreamExt, stream};
+
+use crate::{
+    engine::{Ctx, refund, runtime::AccountRuntime},
+    jobs::{Wake, guard::guard},
+    store::{StoreError, leases::LeasedRefund, limits::Weather},
+};
+
+/// Refunds of one account under way at once in this process.
+const AT_ONCE: usize = 4;
+
+/// A leased refund and its account.
+#[derive(Clone)]
+struct Due {
+    account: Arc<AccountRuntime>,
+    refund: LeasedRefund,
+}
+
+#[derive(Clone)]
+struct Fetcher {
+    ctx: Arc<Ctx>,
+    account: Arc<AccountRuntime>,
+    wake: Arc<Wake>,
+}
+
+impl Fetcher {
+    async fn next(&mut self) -> Task<Due> {
+        let tick = self.ctx.limits.every;
+        loop {
+            match self.claim().await {
+                Ok(Some(refund)) => {
+                    let id = TaskId::from_string(format!("{}/refund/{}/{}", self.ctx.owner, refund.id, refund.epoch));
+                    return TaskBuilder::new(Due { account: Arc::clone(&self.account), refund }).task_id(id).build();
+                }
+                Ok(None) => self.wake.wait(&self.account.name, tick).await,
+                Err(error) => {
+                    tracing::warn!(account = %self.account.name, %error, "due refunds could not be leased; trying again");
+                    tokio::time::sleep(tick).await;
+                }
+            }
+        }
+    }
+
+    async fn claim(&self) -> Result<Option<LeasedRefund>, StoreError> {
+        if self.ctx.stop.is_cancelled() || self.account.weather.is_bad() && self.account.weather.look(&self.ctx.store).await? == Weather::Open {
+            return Ok(None);
+        }
+        let claimed = self.ctx.store.claim_refunds(&self.account.name, 1, &self.ctx.owner, self.ctx.limits.lease).await?;
+        Ok(claimed.into_iter().next())
+    }
+}
+
+async fn step(due: Due, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
+    let limit = ctx.limits.lease;
+    let ctx = Arc::clone(&ctx);
+    guard(limit, async move { refund::advance(&ctx, &due.account, due.refund).await.map_err(Into::into) }).await
+}
+
+/// Adds the account's refund worker to the monitor.
+pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>, account: &Arc<AccountRuntime>, wake: &Arc<Wake>) -> Monitor {
+    let (ctx, account, wake) = (Arc::clone(ctx), Arc::clone(account), Arc::clone(wake));
+    monitor.register(move |restarts: usize| {
+        let fetcher = Fetcher { ctx: Arc::clone(&ctx), account: Arc::clone(&account), wake: Arc::clone(&wake) };
+        #[expect(clippy::expect_used, reason = "a fetcher and a sink are given; build fails only without them")]
+        let backend = BackendBuilder::<Due, _, _, _>::new()
+            .database(fetcher)
+            .fetcher(|fetcher: &mut Fetcher, _, _: &WorkerContext| {
+                stream::unfold(fetcher.clone(), |mut fetcher| async move {
+                    let task = fetcher.next().await;
+                    Some((Ok::<Option<Task<Due>>, BoxDynError>(Some(task)), fetcher))
+                })
+                .boxed()
+            })
+            .sink(|_, _| futures::sink::drain().sink_map_err(|e| -> BoxDynError { match e {} }))
+            .build()
+            .expect("the backend is complete");
+        WorkerBuilder::new(format!("refunds-{}-{}-{restarts}", account.name, ctx.owner))
+            .backend(backend)
+            .data(Arc::clone(&ctx))
+            .concurrency(AT_ONCE)
+            .build(step)
+    })
+}

@@ -1,0 +1,117 @@
+//! The calendar. Every replica looks once a minute which slots have come since the last one in `rekon.runs`; inserting
+//! the slot decides who runs it, and the same transaction puts the command on the bus. No leader, and a slot that
+//! passed while nobody ran is seen.
+
+use std::{str::FromStr, sync::Arc};
+
+use apalis::prelude::{BoxDynError, Data, Monitor, TaskBuilder, WorkerBuilder};
+use apalis_cron::{CronScheduler, Tick};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    config::{Missed, Schedule},
+    domain::day::BusinessDay,
+    engine::Ctx,
+    jobs::{
+        JobsError,
+        commands::{Command, QUEUE},
+    },
+    store::{self, StoreError},
+};
+
+/// Slots of one job that are caught up at most; older ones are left out and said so.
+const CATCH_UP_MAX: usize = 31;
+/// A slot this old is missed, not due.
+const DUE_WITHIN: TimeDelta = TimeDelta::minutes(2);
+/// Once a minute, at its start.
+const EVERY_MINUTE: &str = "0 * * * * *";
+
+async fn minute(_tick: Tick<Utc>, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
+    let ctx = Arc::clone(&ctx);
+    ctx.beat("schedule");
+    for (job, schedule) in &ctx.schedules {
+        if let Err(error) = look(&ctx, job, schedule).await {
+            tracing::warn!(job, %error, "the calendar could not be read; looking again in a minute");
+        }
+    }
+    Ok(())
+}
+
+async fn look(ctx: &Ctx, job: &str, schedule: &Schedule) -> Result<(), BoxDynError> {
+    let now = ctx.store.now().await?;
+    let last = ctx.store.last_slot(job).await?.and_then(|slot| DateTime::parse_from_rfc3339(&slot).ok());
+    let after = last.map_or_else(|| now.checked_sub_signed(DUE_WITHIN).unwrap_or(now), |slot| slot.with_timezone(&Utc));
+    for slot in due_slots(schedule, after, now) {
+        enqueue(ctx, job, slot).await?;
+    }
+    Ok(())
+}
+
+/// The slots after `after` up to `now` that are to be run.
+fn due_slots(schedule: &Schedule, after: DateTime<Utc>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let mut slots = Vec::new();
+    let mut at = after;
+    while let Some(next) = schedule.next_after(at).filter(|next| *next <= now) {
+        slots.push(next);
+        at = next;
+    }
+    match schedule.missed {
+        Missed::CatchUp => {
+            let left_out = slots.len().saturating_sub(CATCH_UP_MAX);
+            if left_out > 0 {
+                tracing::warn!(left_out, "more slots were missed than are caught up");
+            }
+            slots.split_off(left_out)
+        }
+        Missed::Skip => slots.into_iter().filter(|slot| now.signed_duration_since(*slot) < DUE_WITHIN).collect(),
+    }
+}
+
+async fn enqueue(ctx: &Ctx, job: &str, slot: DateTime<Utc>) -> Result<(), BoxDynError> {
+    let params = serde_json::json!({ "day": BusinessDay::yesterday(slot).to_string() });
+    let mut tx = ctx.store.begin().await?;
+    let Some(run) = store::runs::begin(&mut tx, job, &slot.to_rfc3339(), &params, "queued", "schedule").await? else {
+        return Ok(());
+    };
+    let command = serde_json::to_vec(&Command { run_id: run.id })?;
+    apalis_postgres::queries::push_tasks(&mut *tx, QUEUE, vec![TaskBuilder::new(command).max_attempts(3).build()]).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    tracing::info!(job, %slot, run = run.id, "a slot has come");
+    Ok(())
+}
+
+/// Adds the calendar to the monitor.
+pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>) -> Result<Monitor, JobsError> {
+    let problem = |e: cron::error::Error| JobsError::Schedule { job: "schedule", problem: e.to_string() };
+    let every_minute = cron::Schedule::from_str(EVERY_MINUTE).map_err(problem)?;
+    let ctx = Arc::clone(ctx);
+    Ok(monitor.register(move |restarts: usize| {
+        WorkerBuilder::new(format!("schedule-{}-{restarts}", ctx.owner))
+            .backend(CronScheduler::new(every_minute.clone()))
+            .data(Arc::clone(&ctx))
+            .build(minute)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn daily(missed: Missed) -> Schedule {
+        let cron = cron::Schedule::from_str("0 0 6 * * *").unwrap();
+        Schedule { text: "0 6 * * *".into(), cron, timezone: chrono_tz::Asia::Jakarta, missed }
+    }
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().with_timezone(&Utc)
+    }
+
+    #[test]
+    fn slots_that_passed_while_nobody_ran_are_caught_up_or_skipped() {
+        let (after, now) = (at("2026-11-16T23:00:00Z"), at("2026-11-19T23:00:30Z"));
+        let slots = due_slots(&daily(Missed::CatchUp), after, now);
+        assert_eq!(slots, [at("2026-11-17T23:00:00Z"), at("2026-11-18T23:00:00Z"), at("2026-11-19T23:00:00Z")]);
+        assert_eq!(due_slots(&daily(Missed::Skip), after, now), [at("2026-11-19T23:00:00Z")]);
+        assert_eq!(due_slots(&daily(Missed::Skip), after, at("2026-11-19T22:59:00Z")), []);
+    }
+}

@@ -1,0 +1,141 @@
+//! The sweep: leases chunks of due rows of one account and has them asked. One worker per account, so that a slow
+//! provider starves nobody. The fetcher never yields an error and never ends, because either would end the worker.
+
+use std::sync::Arc;
+
+use apalis::prelude::{BackendBuilder, BoxDynError, Data, Monitor, Task, TaskBuilder, TaskId, WorkerBuilder, WorkerContext};
+use futures::{SinkExt, StreamExt, stream};
+
+use crate::{
+    engine::{
+        Ctx,
+        check::{self, Chunk},
+        runtime::AccountRuntime,
+        strays,
+    },
+    jobs::{Wake, guard::guard},
+    store::limits::Weather,
+};
+
+/// Chunks of one account under way at once: one is asked while the next is leased.
+const CHUNKS_AT_ONCE: usize = 2;
+
+#[derive(Clone)]
+struct Fetcher {
+    ctx: Arc<Ctx>,
+    account: Arc<AccountRuntime>,
+    wake: Arc<Wake>,
+    n: u64,
+}
+
+impl Fetcher {
+    /// The next chunk of due rows; waits for one.
+    async fn next(&mut self) -> Task<Chunk> {
+        let tick = self.ctx.limits.every;
+        loop {
+            self.ctx.beat(&self.account.loop_name);
+            match self.claim().await {
+                Ok(Some(chunk)) => {
+                    self.n = self.n.wrapping_add(1);
+                    let id = TaskId::from_string(format!("{}/{}/{}", self.ctx.owner, self.account.name, self.n));
+                    return TaskBuilder::new(chunk).task_id(id).build();
+                }
+                Ok(None) => self.wake.wait(&self.account.name, tick).await,
+                Err(error) => {
+                    tracing::warn!(account = %self.account.name, %error, "due rows could not be leased; trying again");
+                    tokio::time::sleep(tick).await;
+                }
+            }
+        }
+    }
+
+    async fn claim(&self) -> Result<Option<Chunk>, crate::store::StoreError> {
+        if self.ctx.stop.is_cancelled() {
+            return Ok(None);
+        }
+        let limit = match self.account.weather.look(&self.ctx.store).await? {
+            Weather::Closed => self.account.chunk_max,
+            Weather::Probe => 1,
+            Weather::Open => return Ok(None),
+        };
+        let claim = self.ctx.store.claim_due(&self.account.name, limit, &self.ctx.owner, self.ctx.limits.lease).await?;
+        if claim.rows.is_empty() {
+            return Ok(None);
+        }
+        self.ctx.clock.set(claim.at);
+        Ok(Some(Chunk::new(Arc::clone(&self.account), claim.rows)))
+    }
+}
+
+async fn check(chunk: Chunk, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
+    let limit = ctx.limits.lease;
+    let ctx = Arc::clone(&ctx);
+    guard(limit, async move {
+        check::chunk(&ctx, chunk).await;
+        Ok(())
+    })
+    .await
+}
+
+/// Adds the account's sweep to the monitor.
+pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>, account: &Arc<AccountRuntime>, wake: &Arc<Wake>) -> Monitor {
+    let (ctx, account, wake) = (Arc::clone(ctx), Arc::clone(account), Arc::clone(wake));
+    monitor.register(move |restarts: usize| {
+        let fetcher = Fetcher { ctx: Arc::clone(&ctx), account: Arc::clone(&account), wake: Arc::clone(&wake), n: 0 };
+        #[expect(clippy::expect_used, reason = "a fetcher and a sink are given; build fails only without them")]
+        let backend = BackendBuilder::<Chunk, _, _, _>::new()
+            .database(fetcher)
+            .fetcher(|fetcher: &mut Fetcher, _, _: &WorkerContext| {
+                stream::unfold(fetcher.clone(), |mut fetcher| async move {
+                    let task = fetcher.next().await;
+                    Some((Ok::<Option<Task<Chunk>>, BoxDynError>(Some(task)), fetcher))
+                })
+                .boxed()
+            })
+            .sink(|_, _| futures::sink::drain().sink_map_err(|e| -> BoxDynError { match e {} }))
+            .build()
+            .expect("the backend is complete");
+        WorkerBuilder::new(format!("sweep-{}-{}-{restarts}", account.name, ctx.owner))
+            .backend(backend)
+            .data(Arc::clone(&ctx))
+            .concurrency(CHUNKS_AT_ONCE)
+            .build(check)
+    })
+}
+
+/// Rows that name no configured account.
+#[derive(Debug, Clone, Copy)]
+struct Strays;
+
+async fn stray_rows(_: Strays, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
+    let limit = ctx.limits.lease;
+    let ctx = Arc::clone(&ctx);
+    guard(limit, async move { strays::look(&ctx).await.map_err(Into::into) }).await
+}
+
+/// Adds the look at rows of unknown accounts.
+pub(super) fn register_strays(monitor: Monitor, ctx: &Arc<Ctx>) -> Monitor {
+    let ctx = Arc::clone(ctx);
+    monitor.register(move |restarts: usize| {
+        #[expect(clippy::expect_used, reason = "a fetcher and a sink are given; build fails only without them")]
+        let backend = BackendBuilder::<Strays, _, _, _>::new()
+            .database(Arc::clone(&ctx))
+            .fetcher(|ctx: &mut Arc<Ctx>, _, _: &WorkerContext| {
+                stream::unfold((Arc::clone(ctx), 0_u64), |(ctx, n)| async move {
+                    tokio::time::sleep(ctx.limits.every).await;
+                    let id = TaskId::from_string(format!("{}/strays/{n}", ctx.owner));
+                    let task = TaskBuilder::new(Strays).task_id(id).build();
+                    Some((Ok::<Option<Task<Strays>>, BoxDynError>(Some(task)), (ctx, n.wrapping_add(1))))
+                })
+                .boxed()
+            })
+            .sink(|_, _| futures::sink::drain().sink_map_err(|e| -> BoxDynError { match e {} }))
+            .build()
+            .expect("the backend is complete");
+        WorkerBuilder::new(format!("strays-{}-{restarts}", ctx.owner))
+            .backend(backend)
+            .data(Arc::clone(&ctx))
+            .concurrency(1)
+            .build(stray_rows)
+    })
+}

@@ -1,0 +1,64 @@
+//! Wakes an account's sweeper before its tick, when somebody made a row due. The listening connection comes back by
+//! itself; while it is away, the tick is enough.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+
+use crate::{engine::Ctx, store::wake::Wakes};
+
+/// One bell per account.
+#[derive(Debug)]
+pub struct Wake(BTreeMap<String, Notify>);
+
+/// Pause before listening anew.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Wake {
+    /// Bells for these accounts.
+    pub fn new<'a>(accounts: impl Iterator<Item = &'a String>) -> Self {
+        Self(accounts.map(|a| (a.clone(), Notify::new())).collect())
+    }
+
+    /// Waits for the account's bell, at most `tick`.
+    pub async fn wait(&self, account: &str, tick: Duration) {
+        match self.0.get(account) {
+            Some(bell) => {
+                tokio::select! {
+                    () = bell.notified() => {}
+                    () = tokio::time::sleep(tick) => {}
+                }
+            }
+            None => tokio::time::sleep(tick).await,
+        }
+    }
+
+    fn ring(&self, account: &str) {
+        if let Some(bell) = self.0.get(account) {
+            bell.notify_one();
+        }
+    }
+}
+
+/// Listens for wake-ups until the task is dropped.
+pub(super) async fn listen(ctx: Arc<Ctx>, wake: Arc<Wake>) {
+    loop {
+        let wakes = match &ctx.direct_url {
+            Some(url) => Wakes::listen_at(url).await,
+            None => Wakes::listen(&ctx.store).await,
+        };
+        match wakes {
+            Ok(mut wakes) => loop {
+                match wakes.next().await {
+                    Ok(account) => wake.ring(&account),
+                    Err(error) => {
+                        tracing::warn!(%error, "wake-ups are not heard for a while; the tick goes on");
+                        break;
+                    }
+                }
+            },
+            Err(error) => tracing::debug!(%error, "cannot listen for wake-ups; the tick goes on"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
