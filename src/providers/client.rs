@@ -114,7 +114,7 @@ pub struct RefundResult {
     pub is_unsent: bool,
 }
 
-/// No call was made, and none of the account's state has changed.
+/// The query or the refund was not sent; at most a token was fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// Not now.
