@@ -1,1 +1,163 @@
-//! How each provider wants to be asked and what its answer says. Pure mapping per provider, one transport; it decides nothing and knows no database.
+//! How each provider wants to be asked and what its answer says. Pure mapping per provider, one transport; it decides
+//! nothing and knows no database.
+//!
+//! A provider is one pure file (`doku.rs`), one profile (`profiles/doku.toml`), one fixture folder
+//! (`tests/fixtures/providers/doku`) and one line in [`PROVIDERS`]. Reading order: `doku`, `snap`, `json`, `client`.
+
+pub mod account;
+pub mod client;
+pub mod doku;
+pub mod ids;
+pub mod json;
+pub mod profile;
+pub mod sign;
+pub mod snap;
+pub mod token;
+pub mod transport;
+pub mod wire;
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::{fact::Answer, money::Sen, reply::RefundReply};
+use token::{GrantedToken, TokenError};
+use wire::{HttpRequest, HttpResponse};
+
+pub use crate::domain::observe::Asked;
+pub use account::{Account, AccountError, AccountSettings};
+pub use client::{AccountClient, CallError, CallKind, Denied, Failure, Permit, QueryResult, RefundResult};
+pub use ids::ExternalIds;
+pub use profile::{ProfileError, ProviderProfile};
+pub use transport::{Transport, TransportError};
+
+/// Every provider that rekon knows.
+static PROVIDERS: [&dyn Provider; 1] = [&doku::Doku];
+
+/// Every provider that rekon knows.
+pub fn providers() -> &'static [&'static dyn Provider] {
+    &PROVIDERS
+}
+
+/// The provider of that name.
+pub fn provider(name: &str) -> Option<&'static dyn Provider> {
+    PROVIDERS.iter().copied().find(|p| p.name() == name)
+}
+
+/// One provider: builds requests as data and reads answers. No method waits, logs or knows the time.
+pub trait Provider: fmt::Debug + Send + Sync {
+    /// Its name in `jobs.toml`.
+    fn name(&self) -> &'static str;
+
+    /// Its embedded profile, as text.
+    fn profile_toml(&self) -> &'static str;
+
+    /// How a payment may be inquired: the values of `inquiry` that this provider has. The first is the default.
+    fn inquiries(&self) -> &'static [&'static str];
+
+    /// The request for a B2B token.
+    fn token_request(&self, account: &Account, at: DateTime<Utc>) -> Result<HttpRequest, BuildError>;
+
+    /// The token in its answer.
+    fn read_token(&self, response: &HttpResponse) -> Result<GrantedToken, TokenError>;
+
+    /// The request for a payment's status.
+    fn query_request(&self, account: &Account, asked: &Asked<'_>, call: &Call<'_>) -> Result<HttpRequest, BuildError>;
+
+    /// What its answer says.
+    fn read_query(&self, account: &Account, asked: &Asked<'_>, response: &HttpResponse) -> QueryReading;
+
+    /// The body of a refund: stored before the first call, and sent and sent again byte for byte.
+    fn refund_body(&self, account: &Account, refund: &RefundOrder<'_>) -> Result<String, BuildError>;
+
+    /// A refund request around a stored body.
+    fn refund_request(&self, account: &Account, body: &str, call: &Call<'_>) -> Result<HttpRequest, BuildError>;
+
+    /// What its answer says.
+    fn read_refund(&self, account: &Account, asked: &Asked<'_>, response: &HttpResponse) -> RefundReading;
+}
+
+/// What differs from call to call.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The B2B token, without "Bearer ".
+    pub token: &'a str,
+    /// X-EXTERNAL-ID: new for every HTTP call.
+    pub external_id: &'a str,
+    /// The time of the call; becomes X-TIMESTAMP.
+    pub at: DateTime<Utc>,
+}
+
+/// A refund as the saga has minted it.
+#[derive(Debug, Clone, Copy)]
+pub struct RefundOrder<'a> {
+    /// The payment that is returned.
+    pub asked: Asked<'a>,
+    /// The number under which it is returned.
+    pub partner_refund_no: &'a str,
+    /// How much goes back.
+    pub amount: Sen,
+    /// Its currency.
+    pub currency: &'a str,
+    /// Why; printable ASCII, and best without blanks: some providers strip them before they hash.
+    pub reason: &'a str,
+    /// The approval code of the query's answer, as received.
+    pub approval_code: Option<&'a str>,
+}
+
+/// What an answer to a query says, and how oddly it was spelt.
+#[derive(Debug, Clone)]
+pub struct QueryReading {
+    /// The meaning.
+    pub answer: Answer,
+    /// Harmless oddities.
+    pub drift: Vec<Drift>,
+}
+
+/// What an answer to a refund says, and how oddly it was spelt.
+#[derive(Debug, Clone)]
+pub struct RefundReading {
+    /// The readable parts.
+    pub reply: RefundReply,
+    /// Harmless oddities.
+    pub drift: Vec<Drift>,
+}
+
+/// A harmless oddity of an answer; its `Display` is the metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Drift {
+    /// This field came as a JSON number and is documented as a string.
+    NumberForText(&'static str),
+    /// `responseCode` names another service than the one that was called.
+    OtherService,
+    /// `paidTime` names no zone, or is no time.
+    TimeWithoutZone,
+}
+
+/// A request that cannot be built. Nothing has left.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The row lacks a reference that this provider requires.
+    #[error("{0} is missing and the provider requires it: set transactions.{0}")]
+    MissingReference(&'static str),
+    /// A field that the provider would refuse.
+    #[error("{name} must be 1 to {max} printable ASCII characters at this provider")]
+    Field {
+        /// The field, by its wire name.
+        name: &'static str,
+        /// The longest it may be.
+        max: usize,
+    },
+    /// The account has no private key.
+    #[error("the account has no private_key, and the provider's token or signature needs one: set it in jobs.toml")]
+    NoPrivateKey,
+    /// The private key did not sign.
+    #[error("the request could not be signed")]
+    Key(#[from] sign::KeyError),
+    /// The body could not be written.
+    #[error("the request's body could not be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;

@@ -7,3 +7,4 @@ mod config;
 mod embedded;
 #[cfg(test)]
 mod sim;
+mod providers;

@@ -1,0 +1,318 @@
+//! A provider's profile: what is data about it. Embedded as TOML, complete and commented; an account may replace any key
+//! that stands there, and no other.
+//!
+//! Absent on purpose: inheritance between providers, and defaults in code. Every profile says everything itself.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{Provider, wire::Method};
+use crate::domain::{
+    chain::fingerprint,
+    observation::{Observation, StatusMap, StatusMapError, StatusMeaning},
+    profile::{Ladder, Profile, RefundAbility, RefundRepeat, RequiredReferences},
+};
+
+/// How transactions are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMode {
+    /// HMAC-SHA512 with the client secret, over the token too.
+    Symmetric,
+    /// SHA256withRSA with the private key, without the token.
+    Asymmetric,
+}
+
+/// How amounts are typed in requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AmountAs {
+    /// `"1200.00"`, as the standard has it.
+    String,
+    /// `1200`, `1200.25`.
+    Number,
+}
+
+/// How digits-only identifiers are typed in requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdsAs {
+    /// `"2997"`.
+    String,
+    /// `2997`, unless a leading zero would be lost.
+    Number,
+}
+
+/// The field that tells two payments of one order apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentId {
+    /// `additionalInfo.approvalCode`.
+    ApprovalCode,
+    /// `originalReferenceNo`.
+    ReferenceNo,
+    /// `additionalInfo.rrn`.
+    Rrn,
+}
+
+/// One call of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// The HTTP method.
+    pub method: Method,
+    /// The path after the account's `base_url`.
+    pub path: String,
+    /// The service's two digits.
+    pub service_code: String,
+    /// `serviceCode` in the body, where the call has one.
+    #[serde(default)]
+    pub sent_service_code: Option<String>,
+}
+
+/// The calls that rekon makes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operations {
+    /// The B2B token.
+    pub token: Operation,
+    /// The status of a payment.
+    pub query: Operation,
+    /// A refund.
+    pub refund: Operation,
+}
+
+/// How hard a provider may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Calls per second, of every kind and all replicas together.
+    pub per_second: u32,
+    /// Calls that may come at once after a pause.
+    pub burst: u32,
+    /// Calls in flight per process.
+    pub concurrency: u32,
+}
+
+/// A profile with an account's replacements.
+#[derive(Debug, Clone)]
+pub struct ProviderProfile {
+    /// What the rules of money look at.
+    pub rules: Profile,
+    /// The document behind it.
+    pub source: String,
+    /// When it was read, `yyyy-MM-dd`.
+    pub read_on: String,
+    /// Hosts where real money moves.
+    pub hosts: Vec<String>,
+    /// Hosts of the sandbox; raw refunds and payments by hand only there.
+    pub sandbox_hosts: Vec<String>,
+    /// How transactions are signed.
+    pub auth: AuthMode,
+    /// CHANNEL-ID, where the account names none.
+    pub channel_id: String,
+    /// How digits-only identifiers are typed.
+    pub ids_as: IdsAs,
+    /// How amounts are typed.
+    pub amount_as: AmountAs,
+    /// What tells two payments apart.
+    pub payment_id: PaymentId,
+    /// The calls.
+    pub operations: Operations,
+    /// How hard it may be asked.
+    pub limits: Limits,
+    /// Longest time for one call.
+    pub timeout: Duration,
+    /// SHA-256 of the whole merged profile in its canonical text; stored with every decision.
+    pub version: String,
+}
+
+/// Why a profile is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// A key that the profile does not have.
+    #[error("unknown profile key `{key}`{}", .nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    UnknownKey {
+        /// The whole key, with dots.
+        key: String,
+        /// The nearest known one.
+        nearest: Option<String>,
+    },
+    /// A value of the wrong kind or a missing key.
+    #[error("the profile cannot be read: {0}")]
+    Malformed(#[from] toml::de::Error),
+    /// The status table breaks a guard rail.
+    #[error("the profile's status table is refused")]
+    Status(#[from] StatusMapError),
+    /// Not a duration.
+    #[error("`{key}`: {text:?} is not a duration of at least 1s; write for example \"90s\", \"5m\", \"2h\" or \"30d\"")]
+    Duration {
+        /// The key.
+        key: String,
+        /// What stands there.
+        text: String,
+    },
+    /// A ladder without steps.
+    #[error("`{0}` has no step; write at least one, such as [\"60s\"]")]
+    EmptyLadder(String),
+    /// A ladder for no observation.
+    #[error("`ladder.{0}` is no observation in lower case, such as `open`, and not `default`")]
+    NoObservation(String),
+    /// A number that must not be zero.
+    #[error("`limits.{0}` must be at least 1")]
+    ZeroLimit(&'static str),
+}
+
+/// The file as it stands.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    provider: String,
+    source: String,
+    read_on: String,
+    hosts: Vec<String>,
+    sandbox_hosts: Vec<String>,
+    auth: AuthMode,
+    channel_id: String,
+    ids_as: IdsAs,
+    amount_as: AmountAs,
+    payment_id: PaymentId,
+    paid_time_trusted: bool,
+    default_validity: String,
+    refund_by_api: bool,
+    refund_partial: bool,
+    refund_repeat: RefundRepeat,
+    refund_ladder: Vec<String>,
+    timeout: String,
+    required: RequiredReferences,
+    limits: Limits,
+    operations: Operations,
+    status: BTreeMap<String, StatusMeaning>,
+    ladder: BTreeMap<String, Vec<String>>,
+}
+
+impl ProviderProfile {
+    /// A provider's profile with the keys that an account replaces.
+    pub fn load(provider: &dyn Provider, replaced: &Table) -> Result<Self, ProfileError> {
+        let mut table: Table = provider.profile_toml().parse()?;
+        merge(&mut table, replaced, "")?;
+        let version = fingerprint(&Value::Table(table.clone()).to_string());
+        let file: File = Value::Table(table).try_into()?;
+        Self::check(file, version)
+    }
+
+    fn check(file: File, version: String) -> Result<Self, ProfileError> {
+        let limits = [("per_second", file.limits.per_second), ("burst", file.limits.burst), ("concurrency", file.limits.concurrency)];
+        if let Some((name, _)) = limits.into_iter().find(|(_, value)| *value == 0) {
+            return Err(ProfileError::ZeroLimit(name));
+        }
+        let timeout = seconds("timeout", &file.timeout)?;
+        let ability = RefundAbility {
+            partial: file.refund_partial,
+            repeat: file.refund_repeat,
+            ladder_secs: steps("refund_ladder", &file.refund_ladder)?,
+        };
+        let rules = Profile {
+            provider: file.provider,
+            status: StatusMap::try_new(file.status)?,
+            required: file.required,
+            default_validity_secs: seconds("default_validity", &file.default_validity)?,
+            paid_time_trusted: file.paid_time_trusted,
+            refund: file.refund_by_api.then_some(ability),
+            ladder: ladder(&file.ladder)?,
+        };
+        Ok(Self {
+            rules,
+            source: file.source,
+            read_on: file.read_on,
+            hosts: file.hosts,
+            sandbox_hosts: file.sandbox_hosts,
+            auth: file.auth,
+            channel_id: file.channel_id,
+            ids_as: file.ids_as,
+            amount_as: file.amount_as,
+            payment_id: file.payment_id,
+            operations: file.operations,
+            limits: file.limits,
+            timeout: Duration::from_secs(timeout.unsigned_abs()),
+            version,
+        })
+    }
+}
+
+/// Tables whose keys are data; their names are checked where they are read.
+const OPEN_TABLES: [&str; 2] = ["status", "ladder"];
+
+/// Lays `over` onto `base`, key by key. A key that `base` has not is refused: the embedded profile lists them all.
+fn merge(base: &mut Table, over: &Table, prefix: &str) -> Result<(), ProfileError> {
+    for (key, value) in over {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match (base.get_mut(key), value) {
+            (Some(Value::Table(below)), Value::Table(over)) => merge(below, over, &path)?,
+            (Some(old), value) => *old = value.clone(),
+            (None, value) if OPEN_TABLES.contains(&prefix) => {
+                base.insert(key.clone(), value.clone());
+            }
+            (None, _) => return Err(ProfileError::UnknownKey { nearest: nearest(key, base), key: path }),
+        }
+    }
+    Ok(())
+}
+
+fn nearest(key: &str, known: &Table) -> Option<String> {
+    known
+        .keys()
+        .map(|name| (strsim::damerau_levenshtein(key, name), name))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, name)| name.clone())
+}
+
+fn ladder(table: &BTreeMap<String, Vec<String>>) -> Result<Ladder, ProfileError> {
+    let mut default = None;
+    let mut by_observation = BTreeMap::new();
+    for (name, texts) in table {
+        let steps = steps(&format!("ladder.{name}"), texts)?;
+        if name == "default" {
+            default = Some(steps);
+        } else {
+            let observation = Observation::from_word(name)
+                .filter(|o| o.as_str().to_ascii_lowercase() == *name)
+                .ok_or_else(|| ProfileError::NoObservation(name.clone()))?;
+            by_observation.insert(observation, steps);
+        }
+    }
+    let default = default.ok_or_else(|| ProfileError::EmptyLadder("ladder.default".to_owned()))?;
+    Ok(Ladder { default, by_observation })
+}
+
+fn steps(key: &str, texts: &[String]) -> Result<Vec<i64>, ProfileError> {
+    if texts.is_empty() {
+        return Err(ProfileError::EmptyLadder(key.to_owned()));
+    }
+    texts.iter().map(|text| seconds(key, text)).collect()
+}
+
+/// Reads `90s`, `5m`, `2h` or `30d`, at least one second and at most ten years.
+fn seconds(key: &str, text: &str) -> Result<i64, ProfileError> {
+    const LONGEST_SECS: i64 = 10 * 365 * 86_400;
+    let read = || {
+        let unit = match text.chars().last()? {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        let digits = text.get(..text.len().checked_sub(1)?)?;
+        let is_plain = digits.bytes().all(|b| b.is_ascii_digit());
+        let secs = is_plain.then(|| digits.parse::<i64>().ok())??.checked_mul(unit)?;
+        (1..=LONGEST_SECS).contains(&secs).then_some(secs)
+    };
+    read().ok_or_else(|| ProfileError::Duration { key: key.to_owned(), text: text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests;
