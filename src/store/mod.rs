@@ -7,6 +7,7 @@
 pub mod embedded;
 pub mod cases;
 pub mod error;
+pub mod gauges;
 pub mod leases;
 pub mod limits;
 pub mod refunds;

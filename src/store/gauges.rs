@@ -1,0 +1,201 @@
+//! Gauges that only the database knows, read at scrape: nothing in the code ever counts them up or down.
+//!
+//! Every statement stands on a partial index that holds what needs somebody's eye, or on a bounded number of newest rows,
+//! so the cost follows the open work and not the size of the table. All are read in one snapshot, so they agree with one
+//! another, and each is ended by the server after [`STATEMENT_MAX`]. Proofs over everything are `rekon verify`.
+
+use std::time::Duration;
+
+use sqlx::Row;
+
+use crate::{
+    store::{Store, StoreError, Tx},
+    telemetry::{
+        board::{Reading, Value},
+        catalogue::{self as c, Metric, UNCONFIGURED, UNFLAGGED},
+    },
+};
+
+/// No statement of a reading runs longer.
+pub const STATEMENT_MAX: Duration = Duration::from_secs(2);
+
+/// How many of the newest payments and refunds the proofs look at that no index can make.
+const NEWEST: i64 = 2_000;
+
+/// What a reading is about.
+#[derive(Debug, Clone, Default)]
+pub struct GaugeScope {
+    /// The configured accounts; rows of others are summed under one label.
+    pub accounts: Vec<String>,
+    /// Every flag, in the order of causes.
+    pub flags: Vec<&'static str>,
+}
+
+/// A gauge and its readings; combinations of labels that are not here are zero.
+#[derive(Debug, Clone)]
+pub struct Gauge {
+    /// The gauge.
+    pub metric: &'static Metric,
+    /// Its values.
+    pub readings: Vec<Reading>,
+}
+
+/// How a gauge is read: a statement that returns the metric's labels as text and a `bigint` in the given unit.
+struct Statement {
+    metric: &'static Metric,
+    sql: &'static str,
+    unit: fn(i64) -> Value,
+    given: Given,
+}
+
+/// The parameters of a statement.
+#[derive(Clone, Copy)]
+enum Given {
+    /// `$1` accounts.
+    Accounts,
+    /// `$1` accounts, `$2` the label of all others.
+    AccountsAndRest,
+    /// `$1` accounts, `$2` the label of all others, `$3` flags in the order of causes, `$4` the label of none.
+    Flags,
+    /// `$1` jobs.
+    Jobs,
+    /// `$1` a number of rows.
+    Newest,
+}
+
+const STATEMENTS: &[Statement] = &[
+    Statement { metric: c::OPEN_ROWS, sql: OPEN_ROWS, unit: Value::Count, given: Given::AccountsAndRest },
+    Statement { metric: c::OLDEST_OVERDUE, sql: OLDEST_OVERDUE, unit: Value::Millis, given: Given::Accounts },
+    Statement { metric: c::EXCEPTIONS, sql: EXCEPTIONS, unit: Value::Count, given: Given::Flags },
+    Statement { metric: c::VALUE_AT_RISK, sql: VALUE_AT_RISK, unit: Value::Sen, given: Given::Flags },
+    Statement { metric: c::SUSPENSE, sql: SUSPENSE, unit: Value::Sen, given: Given::AccountsAndRest },
+    Statement { metric: c::REFUNDS, sql: REFUNDS, unit: Value::Count, given: Given::AccountsAndRest },
+    Statement { metric: c::REFUND_IN_FLIGHT, sql: REFUND_IN_FLIGHT, unit: Value::Sen, given: Given::AccountsAndRest },
+    Statement {
+        metric: c::REFUND_UNKNOWN_AGE,
+        sql: REFUND_UNKNOWN,
+        unit: Value::Millis,
+        given: Given::AccountsAndRest,
+    },
+    Statement { metric: c::REFUNDS_STOPPED, sql: REFUNDS_STOPPED, unit: Value::Count, given: Given::Accounts },
+    Statement { metric: c::BREAKER_OPEN, sql: BREAKER_OPEN, unit: Value::Count, given: Given::Accounts },
+    Statement { metric: c::RUN_LAST_SUCCESS, sql: RUN_LAST_SUCCESS, unit: Value::Count, given: Given::Jobs },
+    Statement { metric: c::INVARIANT_VIOLATIONS, sql: INVARIANTS, unit: Value::Count, given: Given::Newest },
+];
+
+const SNAPSHOT: &str = "-- store::gauges::snapshot
+set transaction isolation level repeatable read read only";
+
+const LIMIT: &str = "-- store::gauges::limit
+select set_config('statement_timeout', $1, true)";
+
+const OPEN_ROWS: &str = "-- store::gauges::open_rows
+select case when account = any($1) then account else $2 end, state, sum(n)::bigint
+  from (select account, state, count(*) as n from rekon.transactions
+         where state in ('pending', 'held', 'refunding', 'review') group by state, account) as counted
+ group by 1, 2";
+
+const OLDEST_OVERDUE: &str = "-- store::gauges::oldest_overdue
+select a, coalesce(greatest((extract(epoch from now() - due.next_check_at) * 1000)::bigint, 0), 0)
+  from unnest($1::text[]) as a left join lateral
+       (select next_check_at from rekon.transactions where account = a and next_check_at is not null order by next_check_at limit 1) as due on true";
+
+const EXCEPTIONS: &str = "-- store::gauges::exceptions
+select case when account = any($1) then account else $2 end,
+       coalesce((select f from unnest(flags_open) as f order by array_position($3::text[], f) limit 1), $4), count(*)
+  from rekon.transactions where state in ('held', 'review') group by 1, 2";
+
+const VALUE_AT_RISK: &str = "-- store::gauges::value_at_risk
+select case when account = any($1) then account else $2 end,
+       coalesce((select f from unnest(flags_open) as f order by array_position($3::text[], f) limit 1), $4),
+       (sum(greatest(coalesce(paid_amount, 0) - refunded_amount - refunded_outside, 0)) * 100)::bigint
+  from rekon.transactions where state in ('held', 'review') group by 1, 2";
+
+const SUSPENSE: &str = "-- store::gauges::suspense
+with open as materialized (
+  select id, account from rekon.transactions where state in ('held', 'refunding', 'review')
+  union select id, account from rekon.transactions where flags_open <> '{}')
+select case when o.account = any($1) then o.account else $2 end, substr(p.account, 10), (sum(p.credit - p.debit) * 100)::bigint
+  from open as o join rekon.postings as p on p.transaction_id = o.id
+ where p.account like 'suspense:%' group by 1, 2";
+
+const REFUNDS: &str = "-- store::gauges::refunds
+select case when t.account = any($1) then t.account else $2 end, r.state, count(*)
+  from rekon.refund_saga as r join rekon.transactions as t on t.id = r.transaction_id
+ where r.state in ('proposed', 'approved', 'reserved', 'sending', 'unknown') group by 1, 2";
+
+const REFUND_IN_FLIGHT: &str = "-- store::gauges::refund_in_flight
+select case when t.account = any($1) then t.account else $2 end, (sum(r.amount) * 100)::bigint
+  from rekon.refund_saga as r join rekon.transactions as t on t.id = r.transaction_id
+ where r.state in ('reserved', 'sending', 'unknown') group by 1";
+
+const REFUND_UNKNOWN: &str = "-- store::gauges::refund_unknown
+select case when t.account = any($1) then t.account else $2 end,
+       greatest((extract(epoch from now() - min(coalesce(r.last_sent_at, r.proposed_at))) * 1000)::bigint, 0)
+  from rekon.refund_saga as r join rekon.transactions as t on t.id = r.transaction_id where r.state = 'unknown' group by 1";
+
+const REFUNDS_STOPPED: &str = "-- store::gauges::refunds_stopped
+select account, 1::bigint from rekon.account_controls where account = any($1) and refunds_stopped is not null";
+
+const BREAKER_OPEN: &str = "-- store::gauges::breaker_open
+select account, 1::bigint from rekon.breakers where account = any($1) and opened_at is not null";
+
+const RUN_LAST_SUCCESS: &str = "-- store::gauges::run_last_success
+select job, extract(epoch from max(finished_at))::bigint
+  from rekon.runs where job = any($1) and state = 'done' and finished_at is not null group by job";
+
+/// The first two stand on an index each that holds violations only; the others look at the newest payments and refunds.
+const INVARIANTS: &str = "-- store::gauges::invariants
+select 'returned_at_most_paid', count(*) from rekon.transactions
+ where refund_reserved + refunded_amount + refunded_outside > coalesce(paid_amount, 0)
+union all
+select 'paid_is_not_unpaid', count(*) from rekon.transactions where state = 'unpaid' and paid_amount is not null
+union all
+select 'postings_balance', count(*) from (
+  select 1 from (select id from rekon.transactions where paid_at is not null order by paid_at desc limit $1) as newest
+    join rekon.postings as p on p.transaction_id = newest.id
+   group by newest.id, p.entry_no having sum(p.debit) <> sum(p.credit)) as unbalanced
+union all
+select 'refunds_add_up', count(*) from (
+  select 1 from (select distinct transaction_id from (select transaction_id from rekon.refund_saga order by id desc limit $1) as r) as newest
+    join rekon.transactions as t on t.id = newest.transaction_id
+    join rekon.refund_saga as r on r.transaction_id = t.id
+   group by t.id
+  having t.refunded_amount <> coalesce(sum(r.amount) filter (where r.state = 'confirmed'), 0)
+      or t.refund_reserved <> coalesce(sum(r.amount) filter (where r.state in ('reserved', 'sending', 'unknown')), 0)) as differing";
+
+impl Store {
+    /// Reads every database gauge in one snapshot.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or a statement took longer than [`STATEMENT_MAX`].
+    pub async fn gauges(&self, scope: &GaugeScope) -> Result<Vec<Gauge>, StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(SNAPSHOT).execute(&mut *tx).await?;
+        sqlx::query(LIMIT).bind(STATEMENT_MAX.as_millis().to_string()).execute(&mut *tx).await?;
+        let mut gauges = Vec::with_capacity(STATEMENTS.len());
+        for statement in STATEMENTS {
+            gauges.push(read(&mut tx, statement, scope).await?);
+        }
+        tx.commit().await?;
+        Ok(gauges)
+    }
+}
+
+async fn read(tx: &mut Tx, statement: &Statement, scope: &GaugeScope) -> Result<Gauge, StoreError> {
+    let query = sqlx::query(statement.sql);
+    let query = match statement.given {
+        Given::Accounts => query.bind(&scope.accounts),
+        Given::AccountsAndRest => query.bind(&scope.accounts).bind(UNCONFIGURED),
+        Given::Flags => query.bind(&scope.accounts).bind(UNCONFIGURED).bind(&scope.flags).bind(UNFLAGGED),
+        Given::Jobs => query.bind(c::JOBS),
+        Given::Newest => query.bind(NEWEST),
+    };
+    let width = statement.metric.labels.len();
+    let mut readings = Vec::new();
+    for row in query.fetch_all(&mut **tx).await? {
+        let labels = (0..width).map(|column| row.try_get(column)).collect::<Result<Vec<String>, _>>()?;
+        readings.push(Reading { labels, value: (statement.unit)(row.try_get(width)?) });
+    }
+    Ok(Gauge { metric: statement.metric, readings })
+}
