@@ -6,4 +6,6 @@ mod config;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod sim;
