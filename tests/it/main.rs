@@ -6,5 +6,7 @@ mod config;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod sim;
 mod providers;
