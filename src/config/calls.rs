@@ -11,6 +11,10 @@ pub struct Budget {
     pub reserve_percent: u32,
     /// Most slots that one process leases at once.
     pub block_max: u32,
+    /// How long nobody calls an account after a 429 without Retry-After.
+    pub retry_after_default: Duration,
+    /// Longest obedience to a Retry-After.
+    pub retry_after_max: Duration,
 }
 
 /// `[breaker]`: when an account is not asked any more.
@@ -49,8 +53,15 @@ pub struct Reconcile {
 pub(crate) fn read_budget(section: &mut Section<'_>) -> Option<Budget> {
     let reserve_percent = section.number("reserve_percent", 0, 90);
     let block_max = section.number("block_max", 1, 500);
+    let retry_after_default = section.duration("retry_after_default", "100ms", "10m");
+    let retry_after_max = section.duration("retry_after_max", "1s", "1h");
     section.finish();
-    Some(Budget { reserve_percent: reserve_percent?, block_max: block_max? })
+    Some(Budget {
+        reserve_percent: reserve_percent?,
+        block_max: block_max?,
+        retry_after_default: retry_after_default?,
+        retry_after_max: retry_after_max?,
+    })
 }
 
 pub(crate) fn read_breaker(section: &mut Section<'_>) -> Option<Breaker> {

@@ -159,7 +159,11 @@ impl Budget {
         let late = ttl_us.checked_div(spacing_us).unwrap_or(0).saturating_add(1);
         let burst = i64::from(self.settings.burst);
         // Too small a burst to pay for late slots: space the slots wider instead.
-        let (burst, spacing_us) = if burst > late { (burst.saturating_sub(late), spacing_us) } else { (1, spacing_us.saturating_add(ttl_us)) };
+        let (burst, spacing_us) = if burst > late {
+            (burst.saturating_sub(late), spacing_us)
+        } else {
+            (1, spacing_us.saturating_add(ttl_us))
+        };
         Ask {
             class,
             want: want.min(i32::try_from(self.settings.block_max).unwrap_or(i32::MAX)).max(1),

@@ -22,11 +22,7 @@ use crate::{
         settle::{self, Answered},
     },
     providers::{BuildError, CallError, CallKind, Denied, Permit, QueryResult},
-    store::{
-        Store,
-        leases::Leased,
-        limits::CallClass,
-    },
+    store::{Store, leases::Leased, limits::CallClass},
 };
 
 /// Leased rows of one account.
@@ -80,12 +76,13 @@ impl Permit for SlotPermit<'_> {
 /// of the lease was left.
 pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
     let latest = chunk.leased_at + ctx.limits.lease / 2;
-    let account = &chunk.account;
+    let account = &*chunk.account;
     let alone = chunk.rows.len() == 1;
-    let unasked: Vec<(i64, i64)> = stream::iter(&chunk.rows)
+    let concurrency = account.concurrency;
+    let unasked: Vec<(i64, i64)> = stream::iter(chunk.rows)
         .map(|row| async move {
             let lease = (row.id, row.epoch);
-            match ask_row(ctx, account, row, latest, alone).await {
+            match ask_row(ctx, account, &row, latest, alone).await {
                 Ok(true) => None,
                 Ok(false) => Some(lease),
                 Err(error) => {
@@ -94,7 +91,7 @@ pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
                 }
             }
         })
-        .buffer_unordered(account.concurrency)
+        .buffer_unordered(concurrency)
         .filter_map(|lease| async move { lease })
         .collect()
         .await;
@@ -106,7 +103,13 @@ pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
 }
 
 /// Asks about one row; false where it was not asked. `probe`: it may be asked in bad weather.
-async fn ask_row(ctx: &Ctx, account: &AccountRuntime, row: &Leased, latest: Instant, probe: bool) -> Result<bool, EngineError> {
+async fn ask_row(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    row: &Leased,
+    latest: Instant,
+    probe: bool,
+) -> Result<bool, EngineError> {
     if ctx.stop.is_cancelled() || Instant::now() >= latest || (account.weather.is_bad() && !probe) {
         return Ok(false);
     }
@@ -128,13 +131,16 @@ pub(crate) async fn ask(
     class: CallClass,
     latest: Instant,
 ) -> Result<Option<Answered>, EngineError> {
-    let Ok(Ok(_in_flight)) = tokio::time::timeout_at(latest, account.in_flight.acquire()).await else { return Ok(None) };
+    let Ok(Ok(_in_flight)) = tokio::time::timeout_at(latest, account.in_flight.acquire()).await else {
+        return Ok(None);
+    };
     if ctx.stop.is_cancelled() {
         return Ok(None);
     }
     let bad_weather = account.weather.is_bad();
     let permit = SlotPermit::new(ctx, account, class, latest);
-    let asked = account.client.asked(&row.partner_reference_no, row.reference_no.as_deref(), row.external_id.as_deref());
+    let asked =
+        account.client.asked(&row.partner_reference_no, row.reference_no.as_deref(), row.external_id.as_deref());
     let result = match account.client.query(&asked, &permit).await {
         Ok(result) => result,
         Err(CallError::Denied(_)) => return Ok(None),
@@ -190,7 +196,12 @@ async fn weigh(ctx: &Ctx, account: &AccountRuntime, result: &QueryResult) {
 }
 
 /// Leaves the provider alone for as long as it asked for.
-pub(crate) async fn slow_down(ctx: &Ctx, account: &AccountRuntime, http_status: Option<u16>, retry_after_secs: Option<i64>) {
+pub(crate) async fn slow_down(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    http_status: Option<u16>,
+    retry_after_secs: Option<i64>,
+) {
     let asked_for = retry_after_secs.filter(|s| *s > 0).map(|s| Duration::from_secs(s.unsigned_abs()));
     let wait = match (asked_for, http_status) {
         (Some(wait), _) => wait.min(ctx.limits.retry_after_max),
@@ -204,7 +215,13 @@ pub(crate) async fn slow_down(ctx: &Ctx, account: &AccountRuntime, http_status: 
 
 /// Asks about one row now, for a person who waits, and settles the answer before returning it. `None` where no slot
 /// could be had in `patience`.
-pub async fn one(ctx: &Ctx, account: &AccountRuntime, id: i64, class: CallClass, patience: Duration) -> Result<Option<Answer>, EngineError> {
+pub async fn one(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    id: i64,
+    class: CallClass,
+    patience: Duration,
+) -> Result<Option<Answer>, EngineError> {
     let latest = Instant::now() + patience;
     let row = loop {
         let claim = ctx.store.claim_one(id, &ctx.owner, ctx.limits.lease).await?;

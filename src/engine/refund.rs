@@ -165,12 +165,16 @@ impl At<'_> {
     async fn reserve(&mut self) -> Result<Next, EngineError> {
         let control = refunds::control(self.tx, &self.account.name).await?;
         if let Some(why) = control.refunds_stopped {
-            return self.block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS)).await;
+            return self
+                .block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS))
+                .await;
         }
         let today = BusinessDay::of(self.now);
         let cap = crate::domain::money::Sen::new(self.ctx.rulebook.policy.refunds.daily_budget_sen);
         if !refunds::spend(self.tx, &self.account.name, today.date(), self.refund.amount, cap).await? {
-            return self.block(format!("the refund budget of {today} is used up; it goes on the next day"), today.end()).await;
+            return self
+                .block(format!("the refund budget of {today} is used up; it goes on the next day"), today.end())
+                .await;
         }
         refunds::set_day(self.tx, self.refund.id, today.date()).await?;
         if let Err(reason) = refund_call::mint(self.account, self.row, &mut self.refund) {
@@ -186,7 +190,9 @@ impl At<'_> {
     async fn send(&mut self) -> Result<Next, EngineError> {
         let control = refunds::control(self.tx, &self.account.name).await?;
         if let Some(why) = control.refunds_stopped {
-            return self.block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS)).await;
+            return self
+                .block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS))
+                .await;
         }
         let partial = self.row.case.paid_amount().is_some_and(|paid| !self.refund.is_full(paid));
         if partial && !control.partial_proven {
@@ -204,7 +210,11 @@ impl At<'_> {
         self.refund.last_sent_at = Some(sent_at);
         // Due at once should this process die: whoever takes the dead lease finds `sending` and calls it unknown.
         self.become_(RefundState::Sending, Some(self.now), false).await?;
-        Ok(Next::Call(Box::new(refund_call::Attempt { refund: self.refund.clone(), before, order: self.row.case.order.clone() })))
+        Ok(Next::Call(Box::new(refund_call::Attempt {
+            refund: self.refund.clone(),
+            before,
+            order: self.row.case.order.clone(),
+        })))
     }
 
     async fn back_to_proposed(&mut self, reason: String) -> Result<Next, EngineError> {
@@ -225,7 +235,12 @@ impl At<'_> {
 
     /// Writes the refund in its new state, then decides the row anew, so that ledger and journal follow in the same
     /// transaction.
-    async fn become_(&mut self, state: RefundState, next_at: Option<DateTime<Utc>>, release: bool) -> Result<(), EngineError> {
+    async fn become_(
+        &mut self,
+        state: RefundState,
+        next_at: Option<DateTime<Utc>>,
+        release: bool,
+    ) -> Result<(), EngineError> {
         self.refund.state = state;
         transition(self.ctx, self.tx, self.row, &self.refund, next_at, release, self.now).await
     }

@@ -55,14 +55,20 @@ pub(crate) fn mint(account: &AccountRuntime, row: &Loaded, refund: &mut Refund) 
     );
     let body = {
         let order = RefundOrder {
-            asked: account.client.asked(&order.partner_reference_no, order.reference_no.as_deref(), order.external_id.as_deref()),
+            asked: account.client.asked(
+                &order.partner_reference_no,
+                order.reference_no.as_deref(),
+                order.external_id.as_deref(),
+            ),
             partner_refund_no: &number,
             amount: refund.amount,
             currency: &order.currency,
             reason: refund.cause.as_str(),
             approval_code: row.case.first_paid().and_then(|f| f.answer.approval_code.as_deref()),
         };
-        line.provider.refund_body(line, &order).map_err(|e| format!("the refund cannot be written for this provider: {e}"))?
+        line.provider
+            .refund_body(line, &order)
+            .map_err(|e| format!("the refund cannot be written for this provider: {e}"))?
     };
     refund.partner_refund_no = Some(number);
     refund.request_body = Some(body);
@@ -78,7 +84,8 @@ pub(crate) async fn send(
     permit: &SlotPermit<'_>,
 ) -> Result<(), EngineError> {
     let order = &attempt.order;
-    let asked = account.client.asked(&order.partner_reference_no, order.reference_no.as_deref(), order.external_id.as_deref());
+    let asked =
+        account.client.asked(&order.partner_reference_no, order.reference_no.as_deref(), order.external_id.as_deref());
     let body = attempt.refund.request_body.as_deref().unwrap_or_default();
     let end = match account.client.refund(&asked, body, permit).await {
         Ok(result) => {
@@ -99,14 +106,23 @@ enum End {
     NotSent(String),
 }
 
-async fn store_end(ctx: &Ctx, account: &AccountRuntime, leased: LeasedRefund, attempt: &Attempt, end: End) -> Result<(), EngineError> {
+async fn store_end(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    leased: LeasedRefund,
+    attempt: &Attempt,
+    end: End,
+) -> Result<(), EngineError> {
     let mut tx = ctx.store.begin().await?;
     let Some(mut row) = cases::lock(&mut tx, &[leased.transaction_id]).await?.pop() else { return Ok(()) };
     let now = store::now_in(&mut tx).await?;
     let Some(mut refund) = row.case.refunds.iter().find(|r| r.id == leased.id).cloned() else { return Ok(()) };
-    let is_ours = refund.attempts == attempt.refund.attempts && matches!(refund.state, RefundState::Sending | RefundState::Unknown);
+    let is_ours = refund.attempts == attempt.refund.attempts
+        && matches!(refund.state, RefundState::Sending | RefundState::Unknown);
     let (raw, outcome, code) = match &end {
-        End::Answered(result) => (result.raw.clone(), format!("{:?}", result.reply.class).to_lowercase(), result.reply.response_code.clone()),
+        End::Answered(result) => {
+            (result.raw.clone(), format!("{:?}", result.reply.class).to_lowercase(), result.reply.response_code.clone())
+        }
         End::NotSent(why) => (Vec::new(), format!("not sent: {why}"), None),
     };
     let raw_hash = (!raw.is_empty()).then(|| Sha256::digest(&raw).to_vec());
@@ -114,7 +130,11 @@ async fn store_end(ctx: &Ctx, account: &AccountRuntime, leased: LeasedRefund, at
         store::settle::raws(&mut tx, &[RawAnswer { hash, body: raw }]).await?;
     }
     let number = attempt.refund.attempts;
-    refunds::end_attempt(&mut tx, &AttemptEnd { refund_id: refund.id, attempt: number, outcome, response_code: code, raw_hash }).await?;
+    refunds::end_attempt(
+        &mut tx,
+        &AttemptEnd { refund_id: refund.id, attempt: number, outcome, response_code: code, raw_hash },
+    )
+    .await?;
     if is_ours {
         let next_at = match end {
             End::Answered(result) => judge(ctx, account, &mut tx, &row, attempt, &mut refund, &result, now).await?,
@@ -161,7 +181,8 @@ async fn judge(
     };
     let Outcome { fate, opens_breaker } = reply::judge(&sent, reply);
     refund.last_ended_at = Some(now);
-    refund.reason = reply.doubt.clone().or_else(|| reply.response_code.as_ref().map(|c| format!("the provider answered {c}")));
+    refund.reason =
+        reply.doubt.clone().or_else(|| reply.response_code.as_ref().map(|c| format!("the provider answered {c}")));
     if reply.refund_no.is_some() && refund.refund_no.is_none() {
         refund.refund_no.clone_from(&reply.refund_no);
     }
@@ -219,7 +240,8 @@ async fn free_canary(tx: &mut Tx, account: &str, refund_id: i64) -> Result<(), E
 }
 
 fn wait_secs(ctx: &Ctx, account: &AccountRuntime, refund: &Refund, retry_after_secs: Option<i64>) -> i64 {
-    let ladder = ctx.rulebook.terms(&account.name).profile.and_then(|p| p.refund.as_ref()).map(|a| a.ladder_secs.as_slice());
+    let ladder =
+        ctx.rulebook.terms(&account.name).profile.and_then(|p| p.refund.as_ref()).map(|a| a.ladder_secs.as_slice());
     let nth = usize::try_from(refund.attempts.saturating_sub(1)).unwrap_or(0);
     let step = ladder.and_then(|l| l.get(nth).or_else(|| l.last())).copied().unwrap_or(60);
     step.max(retry_after_secs.unwrap_or(0))

@@ -7,7 +7,7 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, DatabaseTarget, Schedule},
+    config::{Config, DatabaseTarget, Inquiry, Schedule},
     domain::profile::Ladder,
     engine::{
         EngineError,
@@ -19,7 +19,7 @@ use crate::{
     },
     providers::{Account, AccountClient, AccountSettings, ExternalIds, Transport},
     store::{Store, limits::CallClass},
-    telemetry::heartbeat::Heartbeats,
+    telemetry::heartbeat::{Heartbeat, Heartbeats},
 };
 
 /// One account at work.
@@ -39,8 +39,8 @@ pub struct AccountRuntime {
     pub concurrency: usize,
     /// Most rows leased at once: what the budget grants for a chunk's span.
     pub chunk_max: i64,
-    /// Its loop's name for the heartbeat.
-    pub loop_name: String,
+    /// Its sweep's sign of life.
+    pub heart: Heartbeat,
 }
 
 /// The named limits of a process.
@@ -91,16 +91,11 @@ pub struct Ctx {
     pub schedules: Vec<(String, Schedule)>,
     /// The class under which this process asks what is due.
     pub class: CallClass,
-    /// Signs of life.
-    pub beats: Arc<Heartbeats>,
+    /// The loops of this process.
+    pub hearts: Heartbeats,
 }
 
 impl Ctx {
-    /// A sign of life of a loop.
-    pub fn beat(&self, name: &str) {
-        self.beats.beat(name);
-    }
-
     /// An account by name.
     pub fn account(&self, name: &str) -> Result<&Arc<AccountRuntime>, EngineError> {
         self.accounts.get(name).ok_or_else(|| EngineError::UnknownAccount {
@@ -128,12 +123,14 @@ impl Engine {
     /// Puts a process together. `only` names the accounts it works on; empty means all.
     pub async fn start(store: Store, config: &Config, class: CallClass, only: &[String]) -> Result<Self, EngineError> {
         let accounts = accounts(config)?;
-        let rulebook = Arc::new(Rulebook::new(config.policy, accounts.iter().map(|a| (a.name.clone(), a.profile.rules.clone()))));
+        let rulebook =
+            Arc::new(Rulebook::new(config.policy, accounts.iter().map(|a| (a.name.clone(), a.profile.rules.clone()))));
         let instance = store.instance().await?;
         let clock = Arc::new(DbClock::start(&store).await?);
-        let ids = Arc::new(ExternalIds::new(instance.unsigned_abs()));
-        let problem = |e: &dyn std::error::Error| EngineError::Account { account: "all".into(), problem: e.to_string() };
-        let transport = Arc::new(Transport::new().map_err(|e| problem(&e))?);
+        let ids = Arc::new(ExternalIds::new(u32::try_from(instance.rem_euclid(1_000_000)).unwrap_or(0)));
+        let problem =
+            |e: &dyn std::error::Error| EngineError::Account { account: "all".into(), problem: e.to_string() };
+        let transport = Arc::new(Transport::try_new().map_err(|e| problem(&e))?);
         let settled = CancellationToken::new();
         let settings = SettlerSettings {
             group_max: usize::try_from(config.settle.group_max).unwrap_or(usize::MAX),
@@ -141,13 +138,20 @@ impl Engine {
             keep: config.jobs.sweep.lease.saturating_mul(KEEP_ANSWERS_LEASES),
         };
         let (answers, work) = settler::settler(store.clone(), Arc::clone(&rulebook), settings, settled.clone());
-        let beats = Arc::new(Heartbeats::default());
+        let hearts = Heartbeats::new();
         let mut runtimes = BTreeMap::new();
         for account in accounts.into_iter().filter(|a| only.is_empty() || only.contains(&a.name)) {
             let time = Arc::clone(&clock);
             let name = account.name.clone();
-            let runtime = runtime(config, Arc::new(account), &transport, &ids, Arc::new(move || time.now()));
-            beats.register(&runtime.loop_name, LOOP_LIMIT.max(config.jobs.sweep.every.saturating_mul(3)));
+            let heart =
+                hearts.register(&format!("sweep {name}"), LOOP_LIMIT.max(config.jobs.sweep.every.saturating_mul(3)));
+            let line = AccountClient::new(
+                Arc::new(account),
+                Arc::clone(&transport),
+                Arc::clone(&ids),
+                Arc::new(move || time.now()),
+            );
+            let runtime = runtime(config, line, heart);
             runtimes.insert(name, Arc::new(runtime));
         }
         let ctx = Arc::new(Ctx {
@@ -162,7 +166,7 @@ impl Engine {
             limits: limits(config),
             schedules: schedules(config),
             class,
-            beats,
+            hearts,
             store,
         });
         Ok(Self { ctx, settler: tokio::spawn(work), settled })
@@ -205,7 +209,10 @@ fn settings(a: &crate::config::Account) -> AccountSettings {
         merchant_id: a.merchant_id.clone(),
         terminal_id: a.terminal_id.clone(),
         channel_id: a.channel_id.clone(),
-        inquiry: a.inquiry.as_str().to_owned(),
+        inquiry: match a.inquiry {
+            Inquiry::Query => "query".to_owned(),
+            Inquiry::Status => "status".to_owned(),
+        },
         per_second: a.rate.per_second,
         burst: a.rate.burst,
         concurrency: a.rate.concurrency,
@@ -221,14 +228,9 @@ fn ladder(ladder: &Ladder) -> BTreeMap<String, Vec<Duration>> {
     named.chain([("default".to_owned(), steps(&ladder.default))]).collect()
 }
 
-fn runtime(
-    config: &Config,
-    account: Arc<Account>,
-    transport: &Arc<Transport>,
-    ids: &Arc<ExternalIds>,
-    time: crate::providers::Clock,
-) -> AccountRuntime {
-    let limits = account.limits;
+fn runtime(config: &Config, client: AccountClient, heart: Heartbeat) -> AccountRuntime {
+    let name = client.account().name.clone();
+    let limits = client.account().limits;
     let span = config.jobs.sweep.chunk_span.as_millis();
     let granted = u128::from(limits.per_second).saturating_mul(span).checked_div(1000).unwrap_or(1).max(1);
     let weather = WeatherSettings {
@@ -246,14 +248,14 @@ fn runtime(
     };
     let concurrency = usize::try_from(limits.concurrency).unwrap_or(1).max(1);
     AccountRuntime {
-        name: account.name.clone(),
-        budget: Budget::new(&account.name, budget),
-        weather: AccountWeather::new(&account.name, weather),
+        budget: Budget::new(&name, budget),
+        weather: AccountWeather::new(&name, weather),
         in_flight: Semaphore::new(concurrency),
         concurrency,
         chunk_max: i64::try_from(granted).unwrap_or(i64::MAX).min(i64::from(config.jobs.sweep.chunk_max)),
-        loop_name: format!("sweep {}", account.name),
-        client: AccountClient::new(account, Arc::clone(transport), Arc::clone(ids), time),
+        name,
+        heart,
+        client,
     }
 }
 

@@ -95,7 +95,9 @@ impl AccountWeather {
         let now = Instant::now();
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.push_back((now, failed));
-        while calls.len() > REMEMBERED || calls.front().is_some_and(|(at, _)| now.duration_since(*at) > self.settings.window) {
+        while calls.len() > REMEMBERED
+            || calls.front().is_some_and(|(at, _)| now.duration_since(*at) > self.settings.window)
+        {
             calls.pop_front();
         }
     }

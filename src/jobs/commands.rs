@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, Strategy, WorkerBuilder};
 use apalis_postgres::{Config, PostgresStorage, Pubsub};
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use crate::{
 pub const QUEUE: &str = "rekon-commands";
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
-const MISSED_HEARTBEATS: u32 = 12;
+const MISSED_HEARTBEATS: usize = 12;
 const POLL: Duration = Duration::from_secs(1);
 /// Commands under way at once in this process.
 const AT_ONCE: usize = 2;
@@ -57,7 +58,11 @@ pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>) -> Monitor {
     let ctx = Arc::clone(ctx);
     monitor.register(move |restarts: usize| {
         let pool = ctx.store.pool();
-        let config = Config::default().queue(QUEUE).batch_size(1).heartbeat_interval(HEARTBEAT).missed_heartbeats(MISSED_HEARTBEATS);
+        let config = Config::default()
+            .queue(QUEUE)
+            .batch_size(1)
+            .heartbeat_interval(HEARTBEAT)
+            .missed_heartbeats(MISSED_HEARTBEATS);
         let strategy = Strategy::new().stream(Pubsub::new(pool.clone(), QUEUE.into())).interval(POLL);
         WorkerBuilder::new(format!("commands-{}-{restarts}", ctx.owner))
             .backend(PostgresStorage::<Command>::new(pool).with_config(config).poll_with_strategy(strategy))

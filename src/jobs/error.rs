@@ -9,7 +9,9 @@ pub enum JobsError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// apalis' own migrations.
-    #[error("apalis could not prepare its tables: {0}; it needs CREATE on the database and the extensions pgcrypto and hstore")]
+    #[error(
+        "apalis could not prepare its tables: {0}; it needs CREATE on the database and the extensions pgcrypto and hstore"
+    )]
     Setup(String),
     /// A schedule that cannot be run.
     #[error("[jobs.{job}] cron cannot be scheduled: {problem}")]

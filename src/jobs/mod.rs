@@ -33,7 +33,8 @@ pub struct Roles {
 /// Runs every worker until `ctx.stop` is cancelled, then drains: calls in flight end, leases go back.
 pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
     let wake = Arc::new(Wake::new(ctx.accounts.keys()));
-    let listener = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(wake::listen(Arc::clone(&ctx), Arc::clone(&wake))));
+    let listener =
+        tokio_util::task::AbortOnDropHandle::new(tokio::spawn(wake::listen(Arc::clone(&ctx), Arc::clone(&wake))));
     let mut monitor = Monitor::new();
     for account in ctx.accounts.values() {
         monitor = sweep::register(monitor, &ctx, account, &wake);
@@ -44,12 +45,11 @@ pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
         monitor = schedule::register(monitor, &ctx)?;
         monitor = commands::register(monitor, &ctx);
     }
-    let events = Arc::clone(&ctx);
     let monitor = monitor
-        .on_event(move |worker, event| match event {
-            Event::Error(error) => tracing::error!(worker = worker.name(), %error, "a job failed"),
-            Event::HeartBeat => events.beat(worker.name()),
-            _ => {}
+        .on_event(|worker, event| {
+            if let Event::Error(error) = event {
+                tracing::error!(worker = worker.name(), %error, "a job failed");
+            }
         })
         .should_restart(|worker, error| {
             tracing::error!(worker = worker.name(), %error, "a worker died and comes back");

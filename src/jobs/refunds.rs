@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use apalis::prelude::{BackendBuilder, BoxDynError, Data, Monitor, Task, TaskBuilder, TaskId, WorkerBuilder, WorkerContext};
+use apalis::layers::WorkerBuilderExt;
+use apalis::prelude::{
+    BackendBuilder, BoxDynError, Data, Monitor, Task, TaskBuilder, TaskId, WorkerBuilder, WorkerContext,
+};
 use futures::{SinkExt, StreamExt, stream};
 
 use crate::{
@@ -48,10 +51,13 @@ impl Fetcher {
     }
 
     async fn claim(&self) -> Result<Option<LeasedRefund>, StoreError> {
-        if self.ctx.stop.is_cancelled() || self.account.weather.is_bad() && self.account.weather.look(&self.ctx.store).await? == Weather::Open {
+        if self.ctx.stop.is_cancelled()
+            || self.account.weather.is_bad() && self.account.weather.look(&self.ctx.store).await? == Weather::Open
+        {
             return Ok(None);
         }
-        let claimed = self.ctx.store.claim_refunds(&self.account.name, 1, &self.ctx.owner, self.ctx.limits.lease).await?;
+        let claimed =
+            self.ctx.store.claim_refunds(&self.account.name, 1, &self.ctx.owner, self.ctx.limits.lease).await?;
         Ok(claimed.into_iter().next())
     }
 }

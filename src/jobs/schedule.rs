@@ -28,7 +28,6 @@ const EVERY_MINUTE: &str = "0 * * * * *";
 
 async fn minute(_tick: Tick<Utc>, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
     let ctx = Arc::clone(&ctx);
-    ctx.beat("schedule");
     for (job, schedule) in &ctx.schedules {
         if let Err(error) = look(&ctx, job, schedule).await {
             tracing::warn!(job, %error, "the calendar could not be read; looking again in a minute");
@@ -74,7 +73,8 @@ async fn enqueue(ctx: &Ctx, job: &str, slot: DateTime<Utc>) -> Result<(), BoxDyn
         return Ok(());
     };
     let command = serde_json::to_vec(&Command { run_id: run.id })?;
-    apalis_postgres::queries::push_tasks(&mut *tx, QUEUE, vec![TaskBuilder::new(command).max_attempts(3).build()]).await?;
+    apalis_postgres::queries::push_tasks(&mut *tx, QUEUE, vec![TaskBuilder::new(command).max_attempts(3).build()])
+        .await?;
     tx.commit().await.map_err(StoreError::from)?;
     tracing::info!(job, %slot, run = run.id, "a slot has come");
     Ok(())

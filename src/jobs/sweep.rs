@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use apalis::prelude::{BackendBuilder, BoxDynError, Data, Monitor, Task, TaskBuilder, TaskId, WorkerBuilder, WorkerContext};
+use apalis::layers::WorkerBuilderExt;
+use apalis::prelude::{
+    BackendBuilder, BoxDynError, Data, Monitor, Task, TaskBuilder, TaskId, WorkerBuilder, WorkerContext,
+};
 use futures::{SinkExt, StreamExt, stream};
 
 use crate::{
@@ -33,7 +36,7 @@ impl Fetcher {
     async fn next(&mut self) -> Task<Chunk> {
         let tick = self.ctx.limits.every;
         loop {
-            self.ctx.beat(&self.account.loop_name);
+            self.account.heart.beat();
             match self.claim().await {
                 Ok(Some(chunk)) => {
                     self.n = self.n.wrapping_add(1);

@@ -181,10 +181,10 @@ impl Account {
         }
         let profile = ProviderProfile::load(provider, &replaced_keys(&settings))
             .map_err(|source| AccountError::Profile { account: account.clone(), source })?;
-        let private_key = settings.private_key.as_ref().ok_or_else(|| AccountError::NoPrivateKey {
-            account: account.clone(),
-            provider: provider.name(),
-        })?;
+        let private_key = settings
+            .private_key
+            .as_ref()
+            .ok_or_else(|| AccountError::NoPrivateKey { account: account.clone(), provider: provider.name() })?;
         let rsa_key = RsaKey::from_pem(private_key).map_err(|source| AccountError::Key { account, source })?;
         Self::assemble(settings, provider, profile, rsa_key)
     }

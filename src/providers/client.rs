@@ -4,11 +4,7 @@
 //! A query whose token was refused is asked once more with a new one. A refund is never sent twice from here: its
 //! repeats belong to the saga. Absent on purpose: waiting and trying again.
 
-use std::{
-    fmt,
-    future::Future,
-    sync::Arc,
-};
+use std::{fmt, future::Future, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
@@ -69,6 +65,17 @@ pub enum Failure {
     ServerError,
     /// HTTP or response code 401.
     Unauthorized,
+}
+
+impl Failure {
+    /// The word for logs, metrics and the breaker's reason.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transport(error) => error.as_str(),
+            Self::ServerError => "server_error",
+            Self::Unauthorized => "unauthorized",
+        }
+    }
 }
 
 /// What stood around a body.
@@ -192,14 +199,21 @@ impl AccountClient {
 
     /// Sends one attempt of a refund: `body` is what `refund_body` gave when its number was minted. A refused token is
     /// dropped and the attempt is over; nothing was done, so the saga sends the same number again.
-    pub async fn refund<P: Permit>(&self, asked: &Asked<'_>, body: &str, permit: &P) -> Result<RefundResult, CallError> {
+    pub async fn refund<P: Permit>(
+        &self,
+        asked: &Asked<'_>,
+        body: &str,
+        permit: &P,
+    ) -> Result<RefundResult, CallError> {
         let token = match self.token(permit).await {
             Ok(token) => token,
             Err(TokenError::Denied) => return Err(Denied.into()),
             Err(error) => return Ok(refund_without_token(&error)),
         };
         let sent = self
-            .send(&token, CallKind::Refund, permit, |call| self.account.provider.refund_request(&self.account, body, call))
+            .send(&token, CallKind::Refund, permit, |call| {
+                self.account.provider.refund_request(&self.account, body, call)
+            })
             .await?;
         let response = match sent.response {
             Ok(response) => response,
@@ -219,9 +233,16 @@ impl AccountClient {
         })
     }
 
-    async fn query_once<P: Permit>(&self, asked: &Asked<'_>, token: &Arc<Token>, permit: &P) -> Result<QueryResult, CallError> {
+    async fn query_once<P: Permit>(
+        &self,
+        asked: &Asked<'_>,
+        token: &Arc<Token>,
+        permit: &P,
+    ) -> Result<QueryResult, CallError> {
         let sent = self
-            .send(token, CallKind::Query, permit, |call| self.account.provider.query_request(&self.account, asked, call))
+            .send(token, CallKind::Query, permit, |call| {
+                self.account.provider.query_request(&self.account, asked, call)
+            })
             .await?;
         let response = match sent.response {
             Ok(response) => response,

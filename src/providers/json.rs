@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_value_keeps_its_own_spelling() {
-        let body = br#"{"a":1200.0,"b":"1200","c":null,"d":1.2e3,"e":"a\"b","f":true,"g":{},"h":12345678901234567890123}"#;
+        let body =
+            br#"{"a":1200.0,"b":"1200","c":null,"d":1.2e3,"e":"a\"b","f":true,"g":{},"h":12345678901234567890123}"#;
         let object = Object::read(body).unwrap();
         for (key, said) in [
             ("a", Said::Number("1200.0")),
@@ -190,20 +191,37 @@ mod tests {
 
     #[test]
     fn an_object_inside_is_read_also_out_of_a_string() {
-        let object = Object::read(br#"{"o":{"k":"v"},"s":"{\"k\":\"v\",\"n\":7}","n":null,"x":12,"e":"","h":"<html>"}"#).unwrap();
+        let object =
+            Object::read(br#"{"o":{"k":"v"},"s":"{\"k\":\"v\",\"n\":7}","n":null,"x":12,"e":"","h":"<html>"}"#)
+                .unwrap();
         assert_eq!(object.get_in("o", "k"), text("v"));
         assert_eq!(object.get_in("s", "k"), text("v"));
         assert_eq!(object.get_in("s", "n"), text("7"));
-        for (parent, said) in
-            [("n", Said::Nothing), ("x", Said::Nonsense), ("e", Said::Nothing), ("h", Said::Nonsense), ("none", Said::Nothing)]
-        {
+        for (parent, said) in [
+            ("n", Said::Nothing),
+            ("x", Said::Nonsense),
+            ("e", Said::Nothing),
+            ("h", Said::Nonsense),
+            ("none", Said::Nothing),
+        ] {
             assert_eq!(object.get_in(parent, "k"), said, "{parent}");
         }
     }
 
     #[test]
     fn what_is_no_whole_object_is_unreadable() {
-        for body in ["", "null", "[]", "\"a\"", "{\"a\":1", "{\"a\":1}x", "{\"a\":01}", "<html></html>", "{\"a\":NaN}", "{'a':1}"] {
+        for body in [
+            "",
+            "null",
+            "[]",
+            "\"a\"",
+            "{\"a\":1",
+            "{\"a\":1}x",
+            "{\"a\":01}",
+            "<html></html>",
+            "{\"a\":NaN}",
+            "{'a':1}",
+        ] {
             assert!(Object::read(body.as_bytes()).is_err(), "{body}");
         }
         assert!(Object::read(&[b'{', b'"', 0xff, b'"', b':', b'1', b'}']).is_err());

@@ -204,7 +204,11 @@ impl ProviderProfile {
     }
 
     fn check(file: File, version: String) -> Result<Self, ProfileError> {
-        let limits = [("per_second", file.limits.per_second), ("burst", file.limits.burst), ("concurrency", file.limits.concurrency)];
+        let limits = [
+            ("per_second", file.limits.per_second),
+            ("burst", file.limits.burst),
+            ("concurrency", file.limits.concurrency),
+        ];
         if let Some((name, _)) = limits.into_iter().find(|(_, value)| *value == 0) {
             return Err(ProfileError::ZeroLimit(name));
         }

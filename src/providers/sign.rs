@@ -33,7 +33,9 @@ pub struct HmacKey(Hmac<Sha512>);
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// No PEM, or not of a private key.
-    #[error("the private key is not a PEM file with a PKCS#8 (BEGIN PRIVATE KEY) key; convert it with `openssl pkcs8 -topk8 -nocrypt`")]
+    #[error(
+        "the private key is not a PEM file with a PKCS#8 (BEGIN PRIVATE KEY) key; convert it with `openssl pkcs8 -topk8 -nocrypt`"
+    )]
     NotPem,
     /// Not RSA, too small, or damaged.
     #[error("the private key is not an RSA key of 2048 to 4096 bits ({0})")]

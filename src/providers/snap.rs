@@ -45,10 +45,14 @@ pub(super) fn wib(at: DateTime<Utc>) -> DateTime<FixedOffset> {
 }
 
 /// A signed transaction request: the standard's headers over exactly these bytes.
-pub fn transaction(account: &Account, endpoint: &Endpoint, body: Vec<u8>, call: &Call<'_>) -> Result<HttpRequest, BuildError> {
+pub fn transaction(
+    account: &Account,
+    endpoint: &Endpoint,
+    body: Vec<u8>,
+    call: &Call<'_>,
+) -> Result<HttpRequest, BuildError> {
     let timestamp = timestamp(call.at);
-    let to_sign =
-        ToSign { method: endpoint.method.as_str(), path: &endpoint.path, body: &body, timestamp: &timestamp };
+    let to_sign = ToSign { method: endpoint.method.as_str(), path: &endpoint.path, body: &body, timestamp: &timestamp };
     let signature = match account.profile.auth {
         AuthMode::Symmetric => account.hmac_key.sign(&to_sign, call.token),
         AuthMode::Asymmetric => account.rsa_key.as_ref().ok_or(BuildError::NoPrivateKey)?.sign(&to_sign)?,
@@ -233,7 +237,8 @@ fn refund_class(
     if class == ReplyClass::Success && is_about_another_payment(asked, object) {
         return (ReplyClass::Unknown, Some(doubt::IDENTITY));
     }
-    let unknown = (class == ReplyClass::Unknown).then(|| doubt_of_http(code.http()).unwrap_or(doubt::UNKNOWN_RESPONSE_CODE));
+    let unknown =
+        (class == ReplyClass::Unknown).then(|| doubt_of_http(code.http()).unwrap_or(doubt::UNKNOWN_RESPONSE_CODE));
     (class, unknown)
 }
 

@@ -159,10 +159,7 @@ fn headers(request: &HttpRequest) -> Result<HeaderMap, TransportError> {
 }
 
 fn kept(headers: &HeaderMap) -> Vec<(&'static str, String)> {
-    KEPT_HEADERS
-        .iter()
-        .filter_map(|name| Some((*name, headers.get(*name)?.to_str().ok()?.to_owned())))
-        .collect()
+    KEPT_HEADERS.iter().filter_map(|name| Some((*name, headers.get(*name)?.to_str().ok()?.to_owned()))).collect()
 }
 
 fn before_answer(error: &reqwest::Error) -> TransportError {

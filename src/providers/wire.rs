@@ -141,14 +141,21 @@ mod tests {
     fn a_rate_limit_header_counts_only_when_nothing_is_left() {
         assert_eq!(with(&[("ratelimit-remaining", "0"), ("ratelimit-reset", "12")]).exhausted_for_secs(), Some(12));
         assert_eq!(with(&[("ratelimit-remaining", "3"), ("ratelimit-reset", "12")]).exhausted_for_secs(), None);
-        assert_eq!(with(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1795168800")]).exhausted_for_secs(), None);
+        assert_eq!(
+            with(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1795168800")]).exhausted_for_secs(),
+            None
+        );
     }
 
     #[test]
     fn a_request_shows_no_secret() {
         let request = HttpRequest {
             endpoint: Endpoint { method: Method::Post, url: "https://x/y".into(), path: "/y".into() },
-            headers: vec![("authorization", "Bearer s3cret".into()), ("x-signature", "s1gned".into()), ("channel-id", "H2H".into())],
+            headers: vec![
+                ("authorization", "Bearer s3cret".into()),
+                ("x-signature", "s1gned".into()),
+                ("channel-id", "H2H".into()),
+            ],
             body: b"{}".to_vec(),
         };
         let shown = format!("{request:?}");

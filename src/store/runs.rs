@@ -143,8 +143,16 @@ fn to_run(row: &sqlx::postgres::PgRow) -> Result<Run, StoreError> {
 }
 
 /// Inserts a run; `None` where its slot is taken.
-pub async fn begin(tx: &mut Tx, job: &str, slot: &str, params: &serde_json::Value, state: &str, by: &str) -> Result<Option<Run>, StoreError> {
-    let row = sqlx::query(BEGIN).bind(job).bind(slot).bind(params).bind(state).bind(by).fetch_optional(&mut **tx).await?;
+pub async fn begin(
+    tx: &mut Tx,
+    job: &str,
+    slot: &str,
+    params: &serde_json::Value,
+    state: &str,
+    by: &str,
+) -> Result<Option<Run>, StoreError> {
+    let row =
+        sqlx::query(BEGIN).bind(job).bind(slot).bind(params).bind(state).bind(by).fetch_optional(&mut **tx).await?;
     row.as_ref().map(to_run).transpose()
 }
 
@@ -215,7 +223,8 @@ impl Store {
     pub async fn pull_items(&self, run_id: i64) -> Result<u64, StoreError> {
         let mut pulled: u64 = 0;
         loop {
-            let done = sqlx::query(PULL_ITEMS).bind(run_id).bind(PULL_CHUNK).execute(self.pool()).await?.rows_affected();
+            let done =
+                sqlx::query(PULL_ITEMS).bind(run_id).bind(PULL_CHUNK).execute(self.pool()).await?.rows_affected();
             pulled = pulled.saturating_add(done);
             if done == 0 {
                 return Ok(pulled);

@@ -37,7 +37,8 @@ impl Store {
 
     /// Deletes finished commands and dead workers older than `keep`, at most `limit` commands.
     pub async fn prune_commands(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
-        let commands = sqlx::query(PRUNE_COMMANDS).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected();
+        let commands =
+            sqlx::query(PRUNE_COMMANDS).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected();
         sqlx::query(PRUNE_WORKERS).bind(interval(keep)).execute(self.pool()).await?;
         Ok(commands)
     }

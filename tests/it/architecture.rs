@@ -63,7 +63,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     // `domain` hashes the journal's chain; nothing else there computes a digest.
-    ("sha2", &["domain", "providers", "sim"]),
+    ("sha2", &["domain", "engine", "providers", "sim"]),
     ("sqlx", &["store"]),
     ("strsim", &["config"]),
     ("thiserror", ANYWHERE),

@@ -169,7 +169,8 @@ fn every_provider_keeps_to_the_rules_that_no_profile_can_lift() {
     for provider in providers() {
         for (name, case) in cases(*provider).into_iter().filter(|(_, c)| c.answer.is_some()) {
             let account = account(*provider, case.profile.clone());
-            let asked = Asked { partner_reference_no: "SOMEBODY-ELSES", reference_no: None, external_id: None, ..case.asked() };
+            let asked =
+                Asked { partner_reference_no: "SOMEBODY-ELSES", reference_no: None, external_id: None, ..case.asked() };
             let answer = provider.read_query(&account, &asked, &case.response()).answer;
             assert!(
                 matches!(answer.observation, Observation::Indeterminate | Observation::Absent),
@@ -191,8 +192,15 @@ fn the_page_of_every_provider_says_what_its_profile_does() {
         let page = fs::read_to_string(root().join(format!("docs/providers/{}.md", provider.name()))).unwrap();
         let profile = account(*provider, Table::new()).profile;
         let operations = &profile.operations;
-        for (name, operation) in [("token", &operations.token), ("query", &operations.query), ("refund", &operations.refund)] {
-            let row = format!("| {name} | {} | {} | `{}` |", operation.service_code, operation.method.as_str(), operation.path);
+        for (name, operation) in
+            [("token", &operations.token), ("query", &operations.query), ("refund", &operations.refund)]
+        {
+            let row = format!(
+                "| {name} | {} | {} | `{}` |",
+                operation.service_code,
+                operation.method.as_str(),
+                operation.path
+            );
             assert!(page.contains(&row), "{}: the page lacks the row\n{row}", provider.name());
         }
         for (code, meaning) in profile.rules.status.iter() {
@@ -202,7 +210,11 @@ fn the_page_of_every_provider_says_what_its_profile_does() {
         for host in profile.hosts.iter().chain(&profile.sandbox_hosts) {
             assert!(page.contains(&format!("`{host}`")), "{}: the page lacks {host}", provider.name());
         }
-        assert!(page.contains(&profile.read_on) && page.contains(&profile.source), "{}: source and date", provider.name());
+        assert!(
+            page.contains(&profile.read_on) && page.contains(&profile.source),
+            "{}: source and date",
+            provider.name()
+        );
     }
 }
 

@@ -86,7 +86,9 @@ fn a_missing_or_unknown_status_is_never_paid_and_never_failed() {
 
 #[test]
 fn paid_without_a_readable_amount_or_currency_is_no_verdict() {
-    for said in [Said::Nothing, text("1.200,00"), text("-1200"), Said::Number("1200.001"), Said::Number("0"), Said::Nonsense] {
+    for said in
+        [Said::Nothing, text("1.200,00"), text("-1200"), Said::Number("1200.001"), Said::Number("0"), Said::Nonsense]
+    {
         assert_doubted(&Reading { amount: said, ..paid() }, doubt::AMOUNT, &[Warning::Amount]);
     }
     for said in [Said::Nothing, text("Rupiah"), text(""), Said::Number("360")] {
@@ -176,7 +178,8 @@ fn http_and_response_code_that_contradict_one_another_prove_nothing() {
 
 #[test]
 fn without_seven_digits_the_http_status_names_the_doubt() {
-    for (http_status, doubt) in [(502, doubt::SERVER_ERROR), (429, doubt::RATE_LIMITED), (200, doubt::NO_RESPONSE_CODE)] {
+    for (http_status, doubt) in [(502, doubt::SERVER_ERROR), (429, doubt::RATE_LIMITED), (200, doubt::NO_RESPONSE_CODE)]
+    {
         assert_doubted(&Reading { http_status, response_code: Said::Nothing, ..paid() }, doubt, &[]);
     }
 }

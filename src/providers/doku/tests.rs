@@ -20,7 +20,11 @@ fn asked(account: &Account) -> Asked<'_> {
 }
 
 fn call() -> Call<'static> {
-    Call { token: "token-1", external_id: "41807553358950093184162180797837", at: "2026-11-20T10:00:05.9Z".parse().unwrap() }
+    Call {
+        token: "token-1",
+        external_id: "41807553358950093184162180797837",
+        at: "2026-11-20T10:00:05.9Z".parse().unwrap(),
+    }
 }
 
 fn numbers() -> Account {
@@ -77,13 +81,12 @@ fn the_signature_covers_exactly_the_bytes_and_the_timestamp_that_are_sent() {
     assert_eq!(request.body, br#"{"any":"stored bytes"}"#);
     let timestamp = header(&request, "x-timestamp");
     assert_eq!(timestamp, "2026-11-20T17:00:05+07:00");
-    let to_sign = ToSign {
-        method: "POST",
-        path: "/snap-adapter/b2b/v1.0/qr/qr-mpm-refund",
-        body: &request.body,
-        timestamp,
-    };
-    assert_eq!(header(&request, "x-signature"), HmacKey::new(&"SK-test-secret".to_owned().into()).sign(&to_sign, "token-1"));
+    let to_sign =
+        ToSign { method: "POST", path: "/snap-adapter/b2b/v1.0/qr/qr-mpm-refund", body: &request.body, timestamp };
+    assert_eq!(
+        header(&request, "x-signature"),
+        HmacKey::new(&"SK-test-secret".to_owned().into()).sign(&to_sign, "token-1")
+    );
     for (name, value) in [
         ("authorization", "Bearer token-1"),
         ("x-partner-id", "BRN-0240-1657686175289"),
@@ -98,7 +101,8 @@ fn the_signature_covers_exactly_the_bytes_and_the_timestamp_that_are_sent() {
 #[test]
 fn a_path_in_the_base_url_is_signed_too() {
     let account =
-        Account::try_new(AccountSettings { base_url: "http://127.0.0.1:8099/doku/".into(), ..fixture::settings() }).unwrap();
+        Account::try_new(AccountSettings { base_url: "http://127.0.0.1:8099/doku/".into(), ..fixture::settings() })
+            .unwrap();
     assert_eq!(&*account.endpoints.query.url, "http://127.0.0.1:8099/doku/snap-adapter/b2b/v1.0/qr/qr-mpm-query");
     assert_eq!(&*account.endpoints.query.path, "/doku/snap-adapter/b2b/v1.0/qr/qr-mpm-query");
 }
@@ -123,7 +127,10 @@ fn a_refund_that_doku_would_refuse_by_its_fields_is_not_built() {
         approval_code: None,
     };
     let body = Doku.refund_body(&account, &good).unwrap();
-    assert!(body.contains(r#""refundAmount":{"value":1200.25,"currency":"IDR"}"#) && !body.contains("additionalInfo"), "{body}");
+    assert!(
+        body.contains(r#""refundAmount":{"value":1200.25,"currency":"IDR"}"#) && !body.contains("additionalInfo"),
+        "{body}"
+    );
     let long = "x".repeat(33);
     for bad in [
         RefundOrder { asked: Asked { partner_reference_no: &long, ..good.asked }, ..good },
@@ -155,7 +162,8 @@ fn a_token_request_is_signed_over_client_and_timestamp() {
     assert_eq!(&*request.endpoint.url, "https://api-sandbox.doku.com/authorization/v1/access-token/b2b");
     assert_eq!(request.body, br#"{"grantType":"client_credentials"}"#);
     assert_eq!(header(&request, "x-client-key"), "BRN-0240-1657686175289");
-    let again = account.rsa_key.as_ref().unwrap().sign_token_request("BRN-0240-1657686175289", "2026-11-20T17:00:05+07:00");
+    let again =
+        account.rsa_key.as_ref().unwrap().sign_token_request("BRN-0240-1657686175289", "2026-11-20T17:00:05+07:00");
     assert_eq!(header(&request, "x-signature"), again.unwrap());
 }
 
@@ -163,15 +171,27 @@ fn a_token_request_is_signed_over_client_and_timestamp() {
 fn a_token_is_read_with_its_life_in_either_spelling() {
     let read = |status, body: &str| Doku.read_token(&HttpResponse { status, headers: Vec::new(), body: body.into() });
     for (life, secs) in [("\"900\"", 900), ("900", 900), ("86400", 86_400), ("99999999", 2_592_000)] {
-        let body = format!(r#"{{"responseCode":"2007300","accessToken":"abc","tokenType":"Bearer","expiresIn":{life}}}"#);
+        let body =
+            format!(r#"{{"responseCode":"2007300","accessToken":"abc","tokenType":"Bearer","expiresIn":{life}}}"#);
         assert_eq!(read(200, &body), Ok(GrantedToken { token: "abc".into(), life_secs: secs }));
     }
     assert_eq!(read(200, r#"{"accessToken":"abc"}"#).map(|t| t.life_secs), Ok(900));
-    for body in ["", "<html>", r#"{"expiresIn":"900"}"#, r#"{"accessToken":"a b"}"#, r#"{"accessToken":"abc","expiresIn":"0"}"#, r#"{"accessToken":"abc","expiresIn":"soon"}"#] {
+    for body in [
+        "",
+        "<html>",
+        r#"{"expiresIn":"900"}"#,
+        r#"{"accessToken":"a b"}"#,
+        r#"{"accessToken":"abc","expiresIn":"0"}"#,
+        r#"{"accessToken":"abc","expiresIn":"soon"}"#,
+    ] {
         assert_eq!(read(200, body), Err(TokenError::Unreadable), "{body}");
     }
-    let refused = |http_status, code: Option<&str>| Err(TokenError::Refused { http_status, response_code: code.map(Into::into) });
-    assert_eq!(read(401, r#"{"responseCode":"4017300","responseMessage":"Unauthorized. Signature"}"#), refused(401, Some("4017300")));
+    let refused =
+        |http_status, code: Option<&str>| Err(TokenError::Refused { http_status, response_code: code.map(Into::into) });
+    assert_eq!(
+        read(401, r#"{"responseCode":"4017300","responseMessage":"Unauthorized. Signature"}"#),
+        refused(401, Some("4017300"))
+    );
     assert_eq!(read(200, r#"{"responseCode":4017300,"accessToken":"abc"}"#), refused(200, Some("4017300")));
     assert_eq!(read(502, "<html>"), refused(502, None));
 }

@@ -1,0 +1,216 @@
+//! Reconciles a set of rows: fixes the selection, makes its rows due, and follows until none has a further look or a
+//! refund due before the deadline. It asks nothing itself: the sweeps do, this process's or the daemon's, under the one
+//! budget they share. A run that was cut off is taken up again under its number.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde_json::json;
+
+use crate::{
+    domain::day::BusinessDay,
+    engine::{Ctx, EngineError},
+    store::{
+        self, StoreError,
+        runs::{Progress, Run, Selection},
+    },
+};
+
+/// Which days, as a person says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Days {
+    /// Yesterday in WIB and every row that is not terminal.
+    YesterdayAndUnsettled,
+    /// Rows created or paid on these days, both included.
+    Span {
+        /// First day.
+        first: BusinessDay,
+        /// Last day.
+        last: BusinessDay,
+    },
+}
+
+/// What to reconcile.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The days.
+    pub days: Days,
+    /// Accounts; empty: all that are configured.
+    pub accounts: Vec<String>,
+    /// A terminal row's answer may be this old.
+    pub fresh: Duration,
+    /// Who asks.
+    pub requested_by: String,
+}
+
+/// What a run will cost, said before it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// The account.
+    pub account: String,
+    /// Rows selected.
+    pub selected: i64,
+    /// Calls at least.
+    pub calls: i64,
+    /// Seconds at the account's full budget.
+    pub eta_secs: i64,
+}
+
+/// How following ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Nothing more is due before the deadline.
+    Complete,
+    /// The deadline came first.
+    Deadline,
+    /// Somebody stopped the process.
+    Stopped,
+}
+
+/// Pause between looks at the progress.
+const LOOK: Duration = Duration::from_millis(500);
+/// A run whose heart has not beaten for this long is dead and may be taken up.
+const DEAD_AFTER: TimeDelta = TimeDelta::seconds(30);
+
+impl Request {
+    /// The first and the last day meant at `now`.
+    pub fn span(&self, now: DateTime<Utc>) -> (BusinessDay, BusinessDay) {
+        match self.days {
+            Days::YesterdayAndUnsettled => (BusinessDay::yesterday(now), BusinessDay::yesterday(now)),
+            Days::Span { first, last } => (first, last),
+        }
+    }
+
+    /// Its selection at `now`, among the accounts there are.
+    pub fn selection(&self, ctx: &Ctx, now: DateTime<Utc>) -> Result<Selection, EngineError> {
+        for name in &self.accounts {
+            ctx.account(name)?;
+        }
+        let (first, last) = self.span(now);
+        let accounts =
+            if self.accounts.is_empty() { ctx.accounts.keys().cloned().collect() } else { self.accounts.clone() };
+        Ok(Selection {
+            from: first.start(),
+            until: last.end(),
+            unsettled: self.days == Days::YesterdayAndUnsettled,
+            accounts,
+            fresh: self.fresh,
+        })
+    }
+}
+
+/// What the run would ask and how long that takes at the present budget.
+pub async fn cost(ctx: &Ctx, selection: &Selection) -> Result<Vec<Cost>, EngineError> {
+    let rows = ctx.store.preview(selection).await?;
+    Ok(rows
+        .into_iter()
+        .map(|(account, selected, calls)| {
+            let per_second =
+                ctx.accounts.get(&account).map_or(1, |a| i64::from(a.client.account().limits.per_second.max(1)));
+            let eta_secs = calls.saturating_add(per_second).saturating_sub(1).checked_div(per_second).unwrap_or(calls);
+            Cost { account, selected, calls, eta_secs }
+        })
+        .collect())
+}
+
+/// Begins a run, or takes up one with the same request that was cut off.
+pub async fn begin(ctx: &Ctx, request: &Request) -> Result<Run, EngineError> {
+    let now = ctx.store.now().await?;
+    let selection = request.selection(ctx, now)?;
+    let params = json!({
+        "from": selection.from, "until": selection.until, "unsettled": selection.unsettled,
+        "accounts": selection.accounts, "fresh_secs": request.fresh.as_secs(),
+    });
+    let mut tx = ctx.store.begin().await?;
+    if let Some(run) = store::runs::unfinished(&mut tx, "reconcile", &params).await? {
+        let quiet = now.signed_duration_since(run.heartbeat_at);
+        if run.state == "running" && quiet < DEAD_AFTER {
+            return Err(EngineError::Busy(format!("run {} with the same request", run.id)));
+        }
+        // A finished-but-incomplete run of an older day is continued only while its look is still young.
+        if run.state == "running" {
+            store::runs::take_up(&mut tx, run.id).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+            tracing::info!(run = run.id, "taking up a run that was cut off");
+            return Ok(run);
+        }
+    }
+    let slot = format!("{}/{}", now.to_rfc3339(), ctx.owner);
+    let run = store::runs::begin(&mut tx, "reconcile", &slot, &params, "running", &request.requested_by).await?;
+    let Some(run) = run else { return Err(EngineError::Busy("a run of the same moment".into())) };
+    tx.commit().await.map_err(StoreError::from)?;
+    ctx.store.select_items(run.id, &selection).await?;
+    Ok(run)
+}
+
+/// Follows a run until it is complete, the deadline has come or the process stops. `seen` gets every look.
+pub async fn follow(
+    ctx: &Ctx,
+    run: &Run,
+    deadline: DateTime<Utc>,
+    mut seen: impl FnMut(&Progress),
+) -> Result<(End, Progress), EngineError> {
+    ctx.store.pull_items(run.id).await?;
+    let mut progress = Progress::default();
+    loop {
+        let now = match ctx.store.now().await {
+            Ok(now) => now,
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "the database is away; the run waits");
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        progress = ctx
+            .store
+            .progress(run.id, deadline)
+            .await
+            .or_else(|e| if e.is_transient() { Ok(progress) } else { Err(e) })?;
+        seen(&progress);
+        if progress.asked >= progress.must_ask && progress.looks == 0 && progress.refunds == 0 {
+            return Ok((End::Complete, progress));
+        }
+        if now >= deadline {
+            return Ok((End::Deadline, progress));
+        }
+        if let Err(error) = ctx.store.beat_run(run.id).await {
+            tracing::debug!(%error, "the run's heart skipped a beat");
+        }
+        tokio::select! {
+            () = ctx.stop.cancelled() => return Ok((End::Stopped, progress)),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Ends a run with its figures.
+pub async fn finish(ctx: &Ctx, run: &Run, end: End, progress: &Progress) -> Result<(), EngineError> {
+    let state = if end == End::Complete { "done" } else { "incomplete" };
+    let report = json!({
+        "selected": progress.selected, "must_ask": progress.must_ask, "asked": progress.asked,
+        "looks_left": progress.looks, "refunds_left": progress.refunds,
+    });
+    Ok(ctx.store.finish_run(run.id, state, &report).await?)
+}
+
+/// A run that the calendar asked for: the day stands in its parameters.
+pub async fn scheduled(ctx: &Ctx, run: &Run) -> Result<(), EngineError> {
+    let day = run.params.get("day").and_then(serde_json::Value::as_str).and_then(|d| d.parse::<NaiveDate>().ok());
+    let Some(day) = day.map(BusinessDay::from) else {
+        let found = run.params.to_string();
+        return Err(StoreError::Inconsistent { table: "runs", column: "params", value: found }.into());
+    };
+    let request = Request {
+        days: Days::Span { first: day, last: day },
+        accounts: Vec::new(),
+        fresh: ctx.limits.fresh,
+        requested_by: "schedule".into(),
+    };
+    let now = ctx.store.now().await?;
+    let selection = request.selection(ctx, now)?;
+    ctx.store.select_items(run.id, &selection).await?;
+    let deadline = TimeDelta::from_std(ctx.limits.deadline).ok().and_then(|d| now.checked_add_signed(d)).unwrap_or(now);
+    let (end, progress) = follow(ctx, run, deadline, |_| {}).await?;
+    finish(ctx, run, end, &progress).await
+}
