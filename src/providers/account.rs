@@ -179,7 +179,7 @@ impl Account {
                 known: provider.inquiries().join(", "),
             });
         }
-        let profile = ProviderProfile::load(provider, &replaced_keys(&settings))
+        let profile = ProviderProfile::load(provider, &settings.profile, ladder_table(&settings.ladder))
             .map_err(|source| AccountError::Profile { account: account.clone(), source })?;
         let private_key = settings
             .private_key
@@ -272,17 +272,11 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
     (is_plain && !host.is_empty()).then_some((host, path.trim_end_matches('/')))
 }
 
-/// The account's replacements as profile keys; the ladder becomes part of the profile's version.
-fn replaced_keys(settings: &AccountSettings) -> Table {
-    let mut keys = settings.profile.clone();
-    if settings.ladder.is_empty() {
-        return keys;
-    }
+/// The account's ladder in the profile's own words, so that it becomes part of the profile's version.
+fn ladder_table(ladder: &BTreeMap<String, Vec<Duration>>) -> Table {
     let seconds = |step: &Duration| Value::String(format!("{}s", step.as_millis().div_ceil(1000)));
     let steps = |steps: &Vec<Duration>| Value::Array(steps.iter().map(seconds).collect());
-    let ladder: Table = settings.ladder.iter().map(|(name, list)| (name.clone(), steps(list))).collect();
-    keys.insert("ladder".to_owned(), Value::Table(ladder));
-    keys
+    ladder.iter().map(|(name, list)| (name.clone(), steps(list))).collect()
 }
 
 #[cfg(test)]

@@ -392,3 +392,6 @@ fn refund_unanswered(error: TransportError, external_id: String) -> RefundResult
         is_unsent: error.is_surely_unsent(),
     }
 }
+
+#[cfg(test)]
+mod tests;

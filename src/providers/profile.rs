@@ -194,10 +194,17 @@ struct File {
 }
 
 impl ProviderProfile {
-    /// A provider's profile with the keys that an account replaces.
-    pub fn load(provider: &dyn Provider, replaced: &Table) -> Result<Self, ProfileError> {
+    /// A provider's profile with the keys that an account replaces. A `ladder` that has any step takes the place of the
+    /// whole ladder, but for a `default` that it does not name.
+    pub fn load(provider: &dyn Provider, replaced: &Table, ladder: Table) -> Result<Self, ProfileError> {
         let mut table: Table = provider.profile_toml().parse()?;
         merge(&mut table, replaced, "")?;
+        if !ladder.is_empty()
+            && let Some(Value::Table(shipped)) = table.get_mut("ladder")
+        {
+            shipped.retain(|name, _| name == "default");
+            shipped.extend(ladder);
+        }
         let version = fingerprint(&Value::Table(table.clone()).to_string());
         let file: File = Value::Table(table).try_into()?;
         Self::check(file, version)

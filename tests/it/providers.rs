@@ -269,7 +269,8 @@ proptest! {
         for provider in providers() {
             let account = account(*provider, Table::new());
             if let Some(amount) = amount_of(*provider, &account, &format!("\"{text}\"")) {
-                prop_assert_eq!(spelt(&amount.to_string()), spelt(text.trim()));
+                let ours = amount.to_string();
+                prop_assert_eq!(spelt(&ours), spelt(text.trim()));
             }
         }
     }

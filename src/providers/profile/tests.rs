@@ -1,1 +1,70 @@
+use super::*;
+use crate::providers::{doku::Doku, providers};
 
+fn load(replaced: &str) -> Result<ProviderProfile, ProfileError> {
+    ProviderProfile::load(&Doku, &replaced.parse::<Table>().unwrap(), Table::new())
+}
+
+#[test]
+fn every_embedded_profile_loads_and_names_its_own_provider() {
+    for provider in providers() {
+        let profile = ProviderProfile::load(*provider, &Table::new(), Table::new()).unwrap();
+        assert_eq!(profile.rules.provider, provider.name());
+        assert!(!profile.hosts.is_empty() && !profile.sandbox_hosts.is_empty(), "{}", provider.name());
+    }
+}
+
+#[test]
+fn doku_ships_what_its_document_says_and_nothing_bolder() {
+    let profile = load("").unwrap();
+    assert_eq!(profile.rules.default_validity_secs, 30 * 86_400);
+    assert!(profile.rules.required.reference_no && !profile.rules.required.external_id);
+    let refund = profile.rules.refund.unwrap();
+    assert_eq!((refund.partial, refund.repeat), (true, RefundRepeat::Unproven));
+    assert!(profile.rules.ladder.default.iter().all(|secs| *secs >= 60), "DOKU asks for 60 s after a payment");
+    assert!(profile.rules.status.iter().all(|(_, meaning)| !meaning.is_final));
+}
+
+#[test]
+fn an_account_replaces_single_keys_and_the_version_tells() {
+    let shipped = load("").unwrap();
+    let proved = load("refund_repeat = \"safe\"\n[operations.query]\nsent_service_code = \"47\"\n[status.\"08\"]\nmeans = \"EXPIRED\"").unwrap();
+    assert_eq!(proved.rules.refund.unwrap().repeat, RefundRepeat::Safe);
+    assert_eq!(proved.operations.query.sent_service_code.as_deref(), Some("47"));
+    assert_eq!(proved.operations.query.path, shipped.operations.query.path);
+    assert_eq!(proved.rules.status.get("08").map(|m| m.means), Some(Observation::Expired));
+    assert_ne!(proved.version, shipped.version);
+    assert_eq!(load("").unwrap().version, shipped.version);
+}
+
+#[test]
+fn refunds_can_be_taken_away() {
+    assert_eq!(load("refund_by_api = false").unwrap().rules.refund, None);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_one() {
+    for (replaced, message) in [
+        ("refund_repaet = \"safe\"", "unknown profile key `refund_repaet`; did you mean `refund_repeat`?"),
+        ("[operations.qery]\npath = \"/x\"", "unknown profile key `operations.qery`; did you mean `query`?"),
+        ("[operations.query]\nurl = \"/x\"", "unknown profile key `operations.query.url`"),
+        ("something_else_entirely = 1", "unknown profile key `something_else_entirely`"),
+    ] {
+        assert_eq!(load(replaced).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn what_breaks_a_guard_rail_is_refused() {
+    let refused = |replaced: &str| load(replaced).map(|_| ()).unwrap_err();
+    assert!(matches!(refused("[status.\"06\"]\nmeans = \"PAID\""), ProfileError::Status(StatusMapError::NeverPaid(_))));
+    assert!(matches!(refused("[status.\"07\"]\nfinal = true"), ProfileError::Status(StatusMapError::NegativeFinal(_))));
+    assert!(matches!(refused("[ladder]\ndefault = []"), ProfileError::EmptyLadder(key) if key == "ladder.default"));
+    assert!(matches!(refused("[ladder]\nOPEN = [\"5s\"]"), ProfileError::NoObservation(key) if key == "OPEN"));
+    assert!(matches!(refused("[ladder]\nopened = [\"5s\"]"), ProfileError::NoObservation(_)));
+    assert!(matches!(refused("[limits]\nburst = 0"), ProfileError::ZeroLimit("burst")));
+    assert!(matches!(refused("ids_as = \"float\""), ProfileError::Malformed(_)));
+    for text in ["", "s", "5", "0s", "-5s", "5 s", "1.5h", "99999999999999999999s", "5w", "9999d", "5µ"] {
+        assert!(matches!(refused(&format!("timeout = \"{text}\"")), ProfileError::Duration { .. }), "{text:?}");
+    }
+}
