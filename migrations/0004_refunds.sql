@@ -125,7 +125,7 @@ end $$;
 
 create constraint trigger refunds_are_booked after insert or update on rekon.refund_saga
   deferrable initially deferred for each row execute function rekon.refunds_are_booked('transaction_id');
-create constraint trigger refunds_are_booked after update on rekon.transactions
+create constraint trigger refunds_are_booked after update of refund_reserved, refunded_amount on rekon.transactions
   deferrable initially deferred for each row
   when (new.refund_reserved <> old.refund_reserved or new.refunded_amount <> old.refunded_amount)
   execute function rekon.refunds_are_booked('id');

@@ -47,17 +47,18 @@ struct Grant {
 /// Takes slots of the account `shop` and reads, before anybody else can, when that was by the database's clock.
 async fn take(connection: &mut PgConnection, ask: Ask) -> Grant {
     let mut tx = connection.begin().await.unwrap();
-    let row = sqlx::query("select granted, first_us, retry_us from rekon.take_slots('shop', $1, $2, $3, $4, $5, $6, $7)")
-        .bind(ask.class)
-        .bind(ask.want)
-        .bind(ask.spacing_us)
-        .bind(BURST)
-        .bind(ask.share)
-        .bind(ask.near_us)
-        .bind(ask.far_us)
-        .fetch_one(&mut *tx)
-        .await
-        .unwrap();
+    let row =
+        sqlx::query("select granted, first_us, retry_us from rekon.take_slots('shop', $1, $2, $3, $4, $5, $6, $7)")
+            .bind(ask.class)
+            .bind(ask.want)
+            .bind(ask.spacing_us)
+            .bind(BURST)
+            .bind(ask.share)
+            .bind(ask.near_us)
+            .bind(ask.far_us)
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
     let (granted, first_us): (i32, i64) = (row.get(0), row.get(1));
     let next_us: Option<i64> = sqlx::query_scalar(
         "select (extract(epoch from tat) * 1000000)::bigint from rekon.call_budgets where account = 'shop' and class = 'all' and isfinite(tat)",
@@ -151,7 +152,11 @@ async fn an_idle_reserve_is_lent() {
     let mut connection = db.connect().await;
     let ask = Ask { spacing_us: HOUR_US, near_us: 0, far_us: 0, ..Ask::of("cashier", 100) };
     let all = take(&mut connection, ask).await;
-    assert_eq!((all.granted, all.first_us), (BURST, -19 * HOUR_US), "a class with 8 % gets everything while nobody else asks");
+    assert_eq!(
+        (all.granted, all.first_us),
+        (BURST, -19 * HOUR_US),
+        "a class with 8 % gets everything while nobody else asks"
+    );
     let none = take(&mut connection, Ask { class: "refund", ..ask }).await;
     assert_eq!(none.granted, 0, "what was lent is spent");
     assert!(none.retry_us > HOUR_US / 2, "{}", none.retry_us);
@@ -172,11 +177,21 @@ async fn wanting_nothing_takes_nothing() {
     let mut connection = db.connect().await;
     assert_eq!(take(&mut connection, Ask::of("due", 0)).await.granted, 0);
     assert_eq!(db.value::<i64>("select count(*) from rekon.call_budgets where isfinite(tat)").await, 0);
-    for wrong in ["'all', 1, 5000, 20, 100", "'due', -1, 5000, 20, 100", "'due', 1, 0, 20, 100", "'due', 1, 5000, 0, 100", "'due', 1, 5000, 20, 1001"] {
+    for wrong in [
+        "'all', 1, 5000, 20, 100",
+        "'due', -1, 5000, 20, 100",
+        "'due', 1, 0, 20, 100",
+        "'due', 1, 5000, 0, 100",
+        "'due', 1, 5000, 20, 1001",
+    ] {
         let refused = db.try_run(&format!("select rekon.take_slots('shop', {wrong}, 0, 0)")).await.unwrap_err();
         assert_eq!(refused.as_database_error().and_then(|e| e.code()).as_deref(), Some("22023"), "{wrong}: {refused}");
     }
-    db.expect_refused("select rekon.take_slots('shop', 'spree', 1, 5000, 20, 100, 0, 0)", "call_budgets_class_is_known").await;
+    db.expect_refused(
+        "select rekon.take_slots('shop', 'spree', 1, 5000, 20, 100, 0, 0)",
+        "call_budgets_class_is_known",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -250,7 +265,11 @@ async fn a_push_back_delays_everybody() {
     assert_eq!(db.text("select granted from rekon.take_slots('other', 'due', 5, 5000, 20, 600, 0, 0)").await, "5");
     // When it has passed, calls begin at the rate and not with a burst.
     db.run("update rekon.call_budgets set tat = clock_timestamp() + interval '1 hour' where account = 'shop' and class = 'all'").await;
-    let after = take(&mut connection, Ask { spacing_us: HOUR_US, near_us: 2 * HOUR_US, far_us: 2 * HOUR_US, ..Ask::of("due", 20) }).await;
+    let after = take(
+        &mut connection,
+        Ask { spacing_us: HOUR_US, near_us: 2 * HOUR_US, far_us: 2 * HOUR_US, ..Ask::of("due", 20) },
+    )
+    .await;
     assert_eq!(after.granted, 2, "in one hour and in two");
     assert!(after.first_us > HOUR_US / 2);
 }
@@ -260,7 +279,11 @@ async fn the_weather_is_closed_until_somebody_opens_it() {
     let db = TestDb::new().await;
     let weather = "select rekon.weather('shop', 60)";
     assert_eq!(db.text(weather).await, "closed");
-    db.expect_refused("insert into rekon.breakers (account, opened_at) values ('shop', now())", "breakers_open_have_a_probe").await;
+    db.expect_refused(
+        "insert into rekon.breakers (account, opened_at) values ('shop', now())",
+        "breakers_open_have_a_probe",
+    )
+    .await;
     db.store.open_breaker("shop", "401 from the provider", Duration::from_mins(5)).await.unwrap();
     assert_eq!(db.text(weather).await, "open");
     assert_eq!(db.text("select rekon.weather('other', 60)").await, "closed");
@@ -280,7 +303,10 @@ async fn one_caller_probes_and_the_next_pause_is_twice_as_long() {
         for _ in 0..6 {
             let mut connection = db.connect().await;
             callers.push(tokio::spawn(async move {
-                sqlx::query_scalar::<_, String>("select rekon.weather('shop', 60)").fetch_one(&mut connection).await.unwrap()
+                sqlx::query_scalar::<_, String>("select rekon.weather('shop', 60)")
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap()
             }));
         }
         let mut words = Vec::new();
@@ -289,7 +315,8 @@ async fn one_caller_probes_and_the_next_pause_is_twice_as_long() {
         }
         words.sort_unstable();
         assert_eq!(words, ["open", "open", "open", "open", "open", "probe"], "probe {nth}");
-        let left: i64 = db.value("select ceil(extract(epoch from probe_at - clock_timestamp()))::bigint from rekon.breakers").await;
+        let left: i64 =
+            db.value("select ceil(extract(epoch from probe_at - clock_timestamp()))::bigint from rekon.breakers").await;
         assert!(left <= pause && left > pause / 2, "after probe {nth} it waits {left} s, not {pause}");
     }
 }

@@ -6,13 +6,19 @@ const QR_DYNAMIC: &str = "00020101021226570011ID.CO.TEST.WWW5802ID6304ABCD";
 
 /// A statement that inserts one row with these extra columns.
 fn insert(columns: &str, values: &str) -> String {
-    format!("insert into rekon.transactions (account, partner_reference_no, amount, {columns}) values ('shop', 'INV-1', 150000, {values})")
+    format!(
+        "insert into rekon.transactions (account, partner_reference_no, amount, {columns}) values ('shop', 'INV-1', 150000, {values})"
+    )
 }
 
 #[tokio::test]
 async fn an_honest_insert_is_pending_and_due_at_once() {
     let db = TestDb::new().await;
-    db.run(&insert("external_id, expires_at, qr_content", &format!("'41807553358950093184162180797837', now() + '1 day', '{QR_DYNAMIC}'"))).await;
+    db.run(&insert(
+        "external_id, expires_at, qr_content",
+        &format!("'41807553358950093184162180797837', now() + '1 day', '{QR_DYNAMIC}'"),
+    ))
+    .await;
     let row = db
         .text(
             "select (state, flags, flags_open, paid_amount is null, refunded_amount, refunded_outside, checks, order_status, direction, currency,
@@ -57,7 +63,9 @@ async fn rekons_columns_are_refused_on_insert() {
 async fn amounts_are_positive_rupiah() {
     let db = TestDb::new().await;
     for amount in ["0", "-1", "0.004", "'NaN'"] {
-        let sql = format!("insert into rekon.transactions (account, partner_reference_no, amount) values ('shop', 'INV-1', {amount})");
+        let sql = format!(
+            "insert into rekon.transactions (account, partner_reference_no, amount) values ('shop', 'INV-1', {amount})"
+        );
         db.expect_refused(&sql, "transactions_amount_is_positive").await;
     }
     db.expect_refused(&insert("currency", "'USD'"), "transactions_currency_is_rupiah").await;
@@ -73,13 +81,21 @@ async fn amounts_are_positive_rupiah() {
 async fn references_have_1_to_64_characters() {
     let db = TestDb::new().await;
     let long = "X".repeat(65);
-    let of = |reference: &str| format!("insert into rekon.transactions (account, partner_reference_no, amount) values ('shop', '{reference}', 1)");
+    let of = |reference: &str| {
+        format!(
+            "insert into rekon.transactions (account, partner_reference_no, amount) values ('shop', '{reference}', 1)"
+        )
+    };
     db.expect_refused(&of(&long), "transactions_reference_is_short").await;
     db.expect_refused(&of(""), "transactions_reference_is_short").await;
     db.expect_refused(&insert("reference_no", &format!("'{long}'")), "transactions_reference_no_is_short").await;
     db.expect_refused(&insert("reference_no", "''"), "transactions_reference_no_is_short").await;
     db.expect_refused(&insert("external_id", &format!("'{}'", &long[..37])), "transactions_external_id_is_short").await;
-    db.expect_refused("insert into rekon.transactions (account, partner_reference_no, amount) values ('', 'A', 1)", "transactions_account_is_named").await;
+    db.expect_refused(
+        "insert into rekon.transactions (account, partner_reference_no, amount) values ('', 'A', 1)",
+        "transactions_account_is_named",
+    )
+    .await;
     db.run(&of(&long[..64])).await;
     db.run(&insert("reference_no, external_id", &format!("'{}', '{}'", &long[..64], &long[..36]))).await;
 }
@@ -88,8 +104,11 @@ async fn references_have_1_to_64_characters() {
 async fn a_reference_is_unique_within_its_account() {
     let db = TestDb::new().await;
     db.insert_payment("shop", "INV-1", "150000").await;
-    db.expect_refused("insert into rekon.transactions (account, partner_reference_no, amount) values ('shop', 'INV-1', 150000)", "transactions_reference_is_unique")
-        .await;
+    db.expect_refused(
+        "insert into rekon.transactions (account, partner_reference_no, amount) values ('shop', 'INV-1', 150000)",
+        "transactions_reference_is_unique",
+    )
+    .await;
     db.insert_payment("other", "INV-1", "150000").await;
 }
 
@@ -114,8 +133,12 @@ async fn a_static_qr_is_refused_wherever_its_tag_01_stands() {
         db.expect_refused(&insert("qr_content", &format!("'{qr}'")), "transactions_qr_is_dynamic").await;
     }
     // A dynamic one with the bytes of a static tag inside a value, one without tag 01, and one that is no payload at all.
-    for (n, qr) in ["0002010102122611010211ABCDE5802ID6304ABCD", "0002015802ID6304ABCD", "hello", "01", ""].iter().enumerate() {
-        let sql = format!("insert into rekon.transactions (account, partner_reference_no, amount, qr_content) values ('shop', 'QR-{n}', 1, '{qr}')");
+    for (n, qr) in
+        ["0002010102122611010211ABCDE5802ID6304ABCD", "0002015802ID6304ABCD", "hello", "01", ""].iter().enumerate()
+    {
+        let sql = format!(
+            "insert into rekon.transactions (account, partner_reference_no, amount, qr_content) values ('shop', 'QR-{n}', 1, '{qr}')"
+        );
         db.run(&sql).await;
     }
 }
@@ -164,4 +187,14 @@ async fn copy_passes_the_same_checks() {
     copied.send("shop,INV-3,150000.00,unpaid\n".as_bytes()).await.unwrap();
     let refused = copied.finish().await.unwrap_err();
     assert_eq!(refused.as_database_error().and_then(|e| e.constraint()), Some("transactions_born"));
+}
+
+#[tokio::test]
+async fn a_slot_of_a_job_is_run_once() {
+    let db = TestDb::new().await;
+    let run = "insert into rekon.runs (job, slot) values ('daily', '2026-11-20')";
+    db.run(run).await;
+    db.expect_refused(run, "runs_one_per_slot").await;
+    db.expect_refused("update rekon.runs set state = 'lost'", "runs_state_is_known").await;
+    db.run("insert into rekon.runs (job, slot) values ('daily', '2026-11-21'), ('prune', '2026-11-20')").await;
 }

@@ -6,11 +6,13 @@ use crate::support::TestDb;
 async fn references_and_the_qr_may_be_set_once() {
     let db = TestDb::new().await;
     db.insert_payment("shop", "INV-1", "150000").await;
-    for (column, value) in [("reference_no", "'R-1'"), ("external_id", "'E-1'"), ("qr_content", "'0002010102125802ID'")] {
+    for (column, value) in [("reference_no", "'R-1'"), ("external_id", "'E-1'"), ("qr_content", "'0002010102125802ID'")]
+    {
         db.run(&format!("update rekon.transactions set {column} = {value}")).await;
         db.run(&format!("update rekon.transactions set {column} = {value}")).await;
         for other in ["'other'", "null"] {
-            db.expect_refused(&format!("update rekon.transactions set {column} = {other}"), "transactions_set_once").await;
+            db.expect_refused(&format!("update rekon.transactions set {column} = {other}"), "transactions_set_once")
+                .await;
         }
     }
     assert_eq!(db.text("select array_agg(seq order by seq) from rekon.order_changes").await, "{1,2,3}");
@@ -29,7 +31,11 @@ async fn validity_may_only_move_later() {
     db.run("update rekon.transactions set expires_at = '2026-11-20 10:00+07'").await;
     db.run("update rekon.transactions set expires_at = '2026-11-20 11:00+07'").await;
     for earlier in ["'2026-11-20 10:59:59+07'", "null", "'-infinity'"] {
-        db.expect_refused(&format!("update rekon.transactions set expires_at = {earlier}"), "transactions_expiry_only_later").await;
+        db.expect_refused(
+            &format!("update rekon.transactions set expires_at = {earlier}"),
+            "transactions_expiry_only_later",
+        )
+        .await;
     }
     assert_eq!(db.text("select array_agg(seq order by seq) from rekon.order_changes").await, "{1,2}");
 }
@@ -46,7 +52,9 @@ async fn order_status_goes_its_path_and_no_other() {
                 "insert into rekon.transactions (account, partner_reference_no, amount, order_status) values ('shop', '{reference}', 1, '{from}')"
             ))
             .await;
-            let change = format!("update rekon.transactions set order_status = '{to}' where partner_reference_no = '{reference}'");
+            let change = format!(
+                "update rekon.transactions set order_status = '{to}' where partner_reference_no = '{reference}'"
+            );
             if PATH.contains(&(from, to)) {
                 db.run(&change).await;
             } else {
@@ -80,7 +88,8 @@ async fn each_change_is_appended_and_makes_the_row_due_now() {
 async fn a_refused_change_leaves_no_trace() {
     let db = TestDb::new().await;
     db.insert_payment("shop", "INV-1", "150000").await;
-    db.expect_refused("update rekon.transactions set order_status = 'cancelled', amount = 1", "transactions_frozen").await;
+    db.expect_refused("update rekon.transactions set order_status = 'cancelled', amount = 1", "transactions_frozen")
+        .await;
     assert_eq!(db.text("select (seq, order_status) from rekon.transactions").await, "(0,open)");
     assert_eq!(db.value::<i64>("select count(*) from rekon.order_changes").await, 0);
 }
@@ -99,7 +108,13 @@ async fn a_merchant_who_races_rekon_takes_the_next_number() {
     sqlx::query("update rekon.transactions set seq = 1").execute(&mut *settle).await.unwrap();
     settle.commit().await.unwrap();
     cancel.await.unwrap();
-    assert_eq!(db.text("select (t.seq, c.seq) from rekon.transactions t join rekon.order_changes c on c.transaction_id = t.id").await, "(2,2)");
+    assert_eq!(
+        db.text(
+            "select (t.seq, c.seq) from rekon.transactions t join rekon.order_changes c on c.transaction_id = t.id"
+        )
+        .await,
+        "(2,2)"
+    );
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ fn set(columns: &str) -> String {
 
 const RESERVE: &str = "update rekon.refund_saga set state = 'reserved', partner_refund_no = 'RK1', request_body = '{}' where state = 'approved';
     update rekon.transactions set refund_reserved = 40000;";
-const SEND: &str = "update rekon.refund_saga set state = 'sending', attempts = attempts + 1 where state in ('reserved', 'unknown');";
+const SEND: &str =
+    "update rekon.refund_saga set state = 'sending', attempts = attempts + 1 where state in ('reserved', 'unknown');";
 const RELEASE: &str = "update rekon.transactions set refund_reserved = 0;";
 const CONFIRM: &str = "update rekon.refund_saga set state = 'confirmed', proof = 'answer' where state = 'sending';
     update rekon.transactions set refund_reserved = 0, refunded_amount = 40000;";
@@ -64,9 +65,17 @@ async fn a_refund_is_born_unsent() {
         )
     };
     for state in ["reserved", "sending", "unknown", "refused", "denied", "expired"] {
-        db.expect_refused(&born("state, partner_refund_no, request_body", &format!("'{state}', 'RK1', '{{}}'")), "refunds_born").await;
+        db.expect_refused(
+            &born("state, partner_refund_no, request_body", &format!("'{state}', 'RK1', '{{}}'")),
+            "refunds_born",
+        )
+        .await;
     }
-    db.expect_refused(&born("state, partner_refund_no, request_body, proof", "'confirmed', 'RK1', '{}', 'person'"), "refunds_born").await;
+    db.expect_refused(
+        &born("state, partner_refund_no, request_body, proof", "'confirmed', 'RK1', '{}', 'person'"),
+        "refunds_born",
+    )
+    .await;
     db.expect_refused(&born("state, partner_refund_no", "'approved', 'RK1'"), "refunds_born").await;
     db.expect_refused(&born("state, attempts", "'approved', 1"), "refunds_born").await;
     db.expect_refused(&born("state, unanswered", "'approved', true"), "refunds_born").await;
@@ -85,7 +94,11 @@ async fn refunds_are_positive_and_for_money_in() {
     )
     .await;
     let payout = db.value::<i64>("select id from rekon.transactions where direction = 'out'").await;
-    db.expect_refused(&propose("overpaid", "1", "policy").replace("(1,", &format!("({payout},")), "refunds_for_money_in").await;
+    db.expect_refused(
+        &propose("overpaid", "1", "policy").replace("(1,", &format!("({payout},")),
+        "refunds_for_money_in",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -128,7 +141,9 @@ async fn what_a_refund_is_about_is_frozen() {
     let db = paid_row().await;
     db.insert_paid("INV-2", "100000").await;
     db.run(&propose("paid_late", "40000", "budi")).await;
-    for columns in ["transaction_id = 2", "cause = 'overpaid'", "amount = 39999.99", "sequence = 2", "proposed_by = 'sari'"] {
+    for columns in
+        ["transaction_id = 2", "cause = 'overpaid'", "amount = 39999.99", "sequence = 2", "proposed_by = 'sari'"]
+    {
         db.expect_refused(&set(columns), "refunds_frozen").await;
     }
     db.expect_refused("delete from rekon.refund_saga", "refunds_stay").await;
@@ -143,7 +158,11 @@ async fn a_number_is_plain_and_stored_before_the_first_call() {
     for number in ["RK-1", "", "RK 1", "RK1é", &"A".repeat(33)] {
         db.expect_refused(&set(&format!("partner_refund_no = '{number}'")), "refunds_number_is_plain").await;
     }
-    for columns in ["state = 'reserved'", "state = 'reserved', partner_refund_no = 'RK1'", "state = 'reserved', request_body = '{}'"] {
+    for columns in [
+        "state = 'reserved'",
+        "state = 'reserved', partner_refund_no = 'RK1'",
+        "state = 'reserved', request_body = '{}'",
+    ] {
         db.expect_refused(&set(columns), "refunds_sent_under_a_number").await;
     }
     db.run(RESERVE).await;
@@ -227,7 +246,11 @@ async fn the_row_and_its_refunds_say_the_same() {
     db.expect_refused(&unbooked, "refunds_are_booked").await;
     db.expect_refused("update rekon.transactions set refund_reserved = 40000", "refunds_are_booked").await;
     db.expect_refused("update rekon.transactions set refunded_amount = 40000", "refunds_are_booked").await;
-    db.expect_refused(&format!("{RESERVE}update rekon.transactions set refund_reserved = 39999.99"), "refunds_are_booked").await;
+    db.expect_refused(
+        &format!("{RESERVE}update rekon.transactions set refund_reserved = 39999.99"),
+        "refunds_are_booked",
+    )
+    .await;
     db.run(&format!("{RESERVE}{SEND}")).await;
     db.expect_refused(RELEASE, "refunds_are_booked").await;
     db.expect_refused(&set("state = 'refused'"), "refunds_are_booked").await;
@@ -246,7 +269,8 @@ async fn an_attempt_ends_once_and_stays() {
     db.expect_refused("update rekon.refund_attempts set outcome = 'success'", "refund_attempts_end_whole").await;
     db.run("update rekon.refund_attempts set ended_at = now(), outcome = 'success'").await;
     db.expect_refused("update rekon.refund_attempts set outcome = 'refused'", "refund_attempts_end_once").await;
-    db.expect_refused("update rekon.refund_attempts set ended_at = null, outcome = null", "refund_attempts_end_once").await;
+    db.expect_refused("update rekon.refund_attempts set ended_at = null, outcome = null", "refund_attempts_end_once")
+        .await;
     db.expect_refused("delete from rekon.refund_attempts", "refund_attempts_stay").await;
     db.expect_refused("truncate rekon.refund_attempts", "refund_attempts_stay_all").await;
 }
@@ -254,7 +278,9 @@ async fn an_attempt_ends_once_and_stays() {
 #[tokio::test]
 async fn a_days_budget_has_a_cap_and_is_spent_once() {
     let db = TestDb::new().await;
-    let budget = |reserved: &str, cap: &str| format!("insert into rekon.refund_budgets values ('shop', '2026-11-20', {reserved}, {cap})");
+    let budget = |reserved: &str, cap: &str| {
+        format!("insert into rekon.refund_budgets values ('shop', '2026-11-20', {reserved}, {cap})")
+    };
     for (reserved, cap) in [("100.01", "100"), ("-1", "100"), ("1", "'NaN'"), ("'NaN'", "'NaN'")] {
         db.expect_refused(&budget(reserved, cap), "refund_budgets_hold").await;
     }
@@ -268,4 +294,28 @@ async fn a_days_budget_has_a_cap_and_is_spent_once() {
     db.expect_refused("delete from rekon.account_controls", "account_controls_stay").await;
     db.expect_refused("truncate rekon.account_controls", "account_controls_stay_all").await;
     db.run("update rekon.account_controls set refunds_stopped = null").await;
+}
+
+#[tokio::test]
+async fn words_and_counts_are_checked_behind_the_triggers_too() {
+    let db = paid_row().await;
+    db.run(&propose("paid_late", "40000", "budi")).await;
+    db.expect_refused(
+        &propose("overpaid", "1", "budi")
+            .replace("amount, prop", "sequence, amount, prop")
+            .replace("1, 'budi'", "0, 1, 'budi'"),
+        "refunds_count_from_one",
+    )
+    .await;
+    db.expect_refused(&set("needs_person = 'somebody'"), "refunds_needs_person_is_known").await;
+    db.expect_refused(
+        "insert into rekon.refund_attempts (refund_id, attempt, call_id) values (1, 0, 'c1')",
+        "refund_attempts_count_from_one",
+    )
+    .await;
+    db.run("alter table rekon.refund_saga disable trigger refunds_step; alter table rekon.transactions disable trigger transactions_refunded_stays").await;
+    db.expect_refused(&set("state = 'lost', approved_by = 'sari'"), "refunds_state_is_known").await;
+    db.expect_refused(&set("attempts = -1"), "refunds_attempts_are_counted").await;
+    db.expect_refused("update rekon.transactions set refunded_amount = -0.01", "transactions_refunded_is_not_negative")
+        .await;
 }

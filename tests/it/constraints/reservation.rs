@@ -41,7 +41,11 @@ async fn a_reservation_leaves_what_went_back_outside() {
     let db = paid_row().await;
     db.run(&set("refunded_outside = 30000")).await;
     db.expect_refused(&set("refund_reserved = 70000.01"), "transactions_reserve_what_is_there").await;
-    db.expect_refused(&set("refund_reserved = 50000, refunded_outside = 50000.01"), "transactions_reserve_what_is_there").await;
+    db.expect_refused(
+        &set("refund_reserved = 50000, refunded_outside = 50000.01"),
+        "transactions_reserve_what_is_there",
+    )
+    .await;
     db.run(&set("refund_reserved = 70000")).await;
 }
 
@@ -99,7 +103,11 @@ async fn paid_money_is_never_in_unpaid() {
     db.insert_payment("shop", "INV-2", "1").await;
     for state in ["paid", "held", "refunding", "refunded", "partly_refunded"] {
         db.run(&format!("update rekon.transactions set state = '{state}' where partner_reference_no = 'INV-1'")).await;
-        db.expect_refused(&format!("update rekon.transactions set state = '{state}' where partner_reference_no = 'INV-2'"), "transactions_paid_money_is_not_lost").await;
+        db.expect_refused(
+            &format!("update rekon.transactions set state = '{state}' where partner_reference_no = 'INV-2'"),
+            "transactions_paid_money_is_not_lost",
+        )
+        .await;
     }
     for state in ["unpaid", "review", "pending"] {
         db.run(&format!("update rekon.transactions set state = '{state}' where partner_reference_no = 'INV-2'")).await;

@@ -78,7 +78,11 @@ async fn the_database_and_the_domain_know_the_same_words() {
     for (table, column, words) in [
         ("refund_saga", "state", RefundState::ALL.map(RefundState::as_str).to_vec()),
         ("transactions", "state", rekon::domain::state::State::ALL.map(rekon::domain::state::State::as_str).to_vec()),
-        ("facts", "observation", rekon::domain::observation::Observation::ALL.map(rekon::domain::observation::Observation::as_str).to_vec()),
+        (
+            "facts",
+            "observation",
+            rekon::domain::observation::Observation::ALL.map(rekon::domain::observation::Observation::as_str).to_vec(),
+        ),
     ] {
         let sql = format!(
             "select array_agg(m[1] order by m[1]) from pg_constraint c, regexp_matches(pg_get_constraintdef(c.oid), '''([A-Za-z_]+)''::text', 'g') m

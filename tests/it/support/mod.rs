@@ -87,7 +87,8 @@ impl TestDb {
 
     /// Returns when so many sessions of this database wait for a lock that another one holds.
     pub(crate) async fn wait_until_blocked(&self, sessions: i64) {
-        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let waiting =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
         while self.value::<i64>(waiting).await < sessions {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -117,7 +118,8 @@ impl TestDb {
     /// An expected payment that rekon knows to be paid, without the journal that would explain it; the row's id.
     pub(crate) async fn insert_paid(&self, partner_reference_no: &str, paid_amount: &str) -> i64 {
         let id = self.insert_payment("shop", partner_reference_no, paid_amount).await;
-        self.run(&format!("update rekon.transactions set state = 'paid', paid_amount = {paid_amount} where id = {id}")).await;
+        self.run(&format!("update rekon.transactions set state = 'paid', paid_amount = {paid_amount} where id = {id}"))
+            .await;
         id
     }
 }

@@ -172,7 +172,10 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-#[expect(clippy::disallowed_methods, reason = "the tests' own two variables; the program reads its environment in config")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests' own two variables; the program reads its environment in config"
+)]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
