@@ -11,9 +11,10 @@ use crate::support::TestDb;
 /// 200 calls a second, 20 at once.
 const SPACING_US: i64 = 5_000;
 const BURST: i32 = 20;
+const BURST_US: i64 = 20 * SPACING_US;
 const NEAR_US: i64 = 100_000;
 /// Far enough that no other class can take a reserve away.
-const FAR_US: i64 = NEAR_US + (BURST as i64 + 4) * SPACING_US;
+const FAR_US: i64 = NEAR_US + BURST_US + 4 * SPACING_US;
 const SHARES: [(&str, i32); 4] = [("due", 600), ("refund", 160), ("adhoc", 160), ("cashier", 80)];
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -185,7 +186,11 @@ async fn wanting_nothing_takes_nothing() {
         "'due', 1, 5000, 20, 1001",
     ] {
         let refused = db.try_run(&format!("select rekon.take_slots('shop', {wrong}, 0, 0)")).await.unwrap_err();
-        assert_eq!(refused.as_database_error().and_then(|e| e.code()).as_deref(), Some("22023"), "{wrong}: {refused}");
+        assert_eq!(
+            refused.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref(),
+            Some("22023"),
+            "{wrong}: {refused}"
+        );
     }
     db.expect_refused(
         "select rekon.take_slots('shop', 'spree', 1, 5000, 20, 100, 0, 0)",
@@ -253,7 +258,7 @@ async fn a_push_back_delays_everybody() {
     let db = TestDb::new().await;
     let mut connection = db.connect().await;
     assert_eq!(take(&mut connection, Ask::of("due", 1)).await.granted, 1);
-    db.store.push_back("shop", Duration::from_mins(10)).await.unwrap();
+    db.another_store().await.push_back("shop", Duration::from_mins(10)).await.unwrap();
     for (class, _) in SHARES {
         let grant = take(&mut connection, Ask::of(class, 5)).await;
         assert_eq!(grant.granted, 0, "{class}");

@@ -148,23 +148,23 @@ fn every_statement_begins_with_its_name() {
 
 #[test]
 fn the_scanner_reads_plain_and_raw_literals() {
-    let source = r####"
+    let source = r##"
         const A: &str = "-- store::a::plain
 select 'it''s' || \"x\", \
        1";
         const B: &str = r"-- store::a::raw
 select '\d'";
-        const C: &str = r##"-- store::a::hashes
-select "y#""##;
+        const C: &str = r#"-- store::a::hashes
+select "y" as z"#;
         // `-- store::<file>::<name>` in a comment is none.
-    "####;
+    "##;
     let found = literals(source);
     assert_eq!(
         found,
         [
             "-- store::a::plain\nselect 'it''s' || \"x\", 1",
             "-- store::a::raw\nselect '\\d'",
-            "-- store::a::hashes\nselect \"y#\""
+            "-- store::a::hashes\nselect \"y\" as z"
         ]
     );
     assert_eq!(prefix_of(Path::new("mod.rs")), "store::");

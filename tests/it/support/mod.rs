@@ -9,7 +9,7 @@ mod server;
 use std::time::Duration;
 
 use rekon::store::{ConnectOptions, Store};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, postgres::PgRow};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres};
 
 /// A migrated database of one test, dropped with it.
 pub(crate) struct TestDb {
@@ -91,14 +91,6 @@ impl TestDb {
             "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
         while self.value::<i64>(waiting).await < sessions {
             tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// All rows of a query.
-    pub(crate) async fn rows(&self, sql: &str) -> Vec<PgRow> {
-        match sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(self.store.pool()).await {
-            Ok(rows) => rows,
-            Err(error) => panic!("{error}\n{sql}"),
         }
     }
 

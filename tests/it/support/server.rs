@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         OnceLock,
@@ -50,9 +51,7 @@ pub(super) fn drop_database(name: &str) {
     let Some(server) = SERVER.get() else { return };
     let sql = format!("drop database if exists {name} with (force)");
     let dropped = thread::spawn(move || runtime().block_on(admin(&server.admin_url, &sql))).join();
-    if dropped.is_err() && !thread::panicking() {
-        panic!("the database {name} could not be dropped");
-    }
+    assert!(dropped.is_ok() || thread::panicking(), "the database {name} could not be dropped");
 }
 
 fn start() -> Server {
@@ -63,13 +62,13 @@ fn start() -> Server {
     thread::Builder::new()
         .name("test-postgres".to_owned())
         .spawn(move || {
-            let (admin_url, _kept) = match variable("REKON_TEST_DATABASE_URL") {
-                Some(url) => (url, None),
-                None => {
+            let (admin_url, _kept) = variable("REKON_TEST_DATABASE_URL").map_or_else(
+                || {
                     let (postgres, sweeper) = start_embedded();
                     (postgres.url().to_owned(), Some((postgres, sweeper)))
-                }
-            };
+                },
+                |url| (url, None),
+            );
             let template = runtime().block_on(make_template(&admin_url));
             tell.send(Server { admin_url, template }).expect("the first test waits");
             loop {
@@ -83,15 +82,15 @@ fn start() -> Server {
 fn start_embedded() -> (EmbeddedPostgres, Child) {
     let name = format!("rekon-test-{}", std::process::id());
     let first = std::env::temp_dir().join(&name);
-    match start_in(first) {
+    match start_in(&first) {
         // Run by root with a TMPDIR of his own: the server's account cannot go there, but it can go here.
-        Err(EmbeddedError::Folder { .. }) => start_in(PathBuf::from("/tmp").join(&name)),
+        Err(EmbeddedError::Folder { .. }) => start_in(&Path::new("/tmp").join(&name)),
         other => other,
     }
     .unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn start_in(data_dir: PathBuf) -> Result<(EmbeddedPostgres, Child), EmbeddedError> {
+fn start_in(data_dir: &Path) -> Result<(EmbeddedPostgres, Child), EmbeddedError> {
     let settings = [
         ("max_connections", "300"),
         ("shared_buffers", "64MB"),
@@ -99,19 +98,21 @@ fn start_in(data_dir: PathBuf) -> Result<(EmbeddedPostgres, Child), EmbeddedErro
         ("fsync", "off"),
         ("full_page_writes", "off"),
     ];
+    let postgres = EmbeddedPostgres::start(&EmbeddedOptions {
+        data_dir: data_dir.to_owned(),
+        bin_dir: variable("PG_BINDIR").map(PathBuf::from),
+        settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+    })?;
     let sweeper = Command::new("sh")
         .args(["-c", SWEEPER, "sweeper"])
-        .arg(&data_dir)
+        .arg(data_dir)
+        // Ctrl-C is for the tests alone.
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("sh is there");
-    let postgres = EmbeddedPostgres::start(&EmbeddedOptions {
-        data_dir,
-        bin_dir: variable("PG_BINDIR").map(PathBuf::from),
-        settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-    })?;
     Ok((postgres, sweeper))
 }
 
