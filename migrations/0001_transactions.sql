@@ -1,5 +1,19 @@
 -- The table the merchant writes, and the log of what he changed about his rows.
 
+-- Walks the payload's top-level fields, because tag 01 need not come second and its bytes may stand inside another value.
+create function rekon.qr_is_static(qr text) returns boolean language plpgsql immutable strict parallel safe as $$
+declare
+  place integer := 1;
+  size  text;
+begin
+  loop
+    size := substr(qr, place + 2, 2);
+    if size !~ '^[0-9]{2}$' then return false; end if;
+    if substr(qr, place, 2) = '01' then return substr(qr, place + 4, size::integer) = '11'; end if;
+    place := place + 4 + size::integer;
+  end loop;
+end $$;
+
 create table rekon.transactions (
   id                   bigint generated always as identity primary key,
   -- The merchant's columns.
@@ -8,27 +22,29 @@ create table rekon.transactions (
   reference_no         text constraint transactions_reference_no_is_short check (length(reference_no) between 1 and 64),
   external_id          text constraint transactions_external_id_is_short check (length(external_id) between 1 and 36),
   direction            text not null default 'in' constraint transactions_direction_is_known check (direction in ('in', 'out')),
-  amount               numeric(18, 2) not null constraint transactions_amount_is_positive check (amount > 0),
+  amount               numeric(18, 2) not null constraint transactions_amount_is_positive check (amount > 0 and amount <> 'NaN'),
   currency             text not null default 'IDR' constraint transactions_currency_is_rupiah check (currency = 'IDR'),
   order_status         text not null default 'open' constraint transactions_order_status_is_known check (order_status in ('open', 'fulfilled', 'cancelled')),
-  created_at           timestamptz not null default now(),
-  expires_at           timestamptz,
-  qr_content           text constraint transactions_qr_is_dynamic check (qr_content !~ '^000201010211'),
+  created_at           timestamptz not null default now() constraint transactions_creation_is_a_date
+                         check (created_at >= '1970-01-01 00:00Z' and created_at < '10000-01-01 00:00Z'),
+  expires_at           timestamptz constraint transactions_expiry_is_a_date
+                         check (expires_at >= '1970-01-01 00:00Z' and expires_at < '10000-01-01 00:00Z'),
+  qr_content           text constraint transactions_qr_is_dynamic check (not rekon.qr_is_static(qr_content)),
   -- rekon's columns, read by anyone.
   state                text not null default 'pending' constraint transactions_state_is_known
                          check (state in ('pending', 'paid', 'held', 'refunding', 'refunded', 'partly_refunded', 'unpaid', 'review')),
   flags                text[] not null default '{}',
-  paid_amount          numeric(18, 2),
+  paid_amount          numeric(18, 2) constraint transactions_paid_is_a_number check (paid_amount >= 0 and paid_amount <> 'NaN'),
   fee_amount           numeric(18, 2),
-  refunded_amount      numeric(18, 2) not null default 0 constraint transactions_refunded_is_not_negative check (refunded_amount >= 0),
-  refunded_outside     numeric(18, 2) not null default 0 constraint transactions_outside_is_not_negative check (refunded_outside >= 0),
+  refunded_amount      numeric(18, 2) not null default 0 constraint transactions_refunded_is_not_negative check (refunded_amount >= 0 and refunded_amount <> 'NaN'),
+  refunded_outside     numeric(18, 2) not null default 0 constraint transactions_outside_is_not_negative check (refunded_outside >= 0 and refunded_outside <> 'NaN'),
   paid_at              timestamptz,
   checks               integer not null default 0,
   last_checked_at      timestamptz,
   next_check_at        timestamptz default now(),
   -- rekon's own bookkeeping.
   flags_open           text[] not null default '{}',
-  refund_reserved      numeric(18, 2) not null default 0 constraint transactions_reserved_is_not_negative check (refund_reserved >= 0),
+  refund_reserved      numeric(18, 2) not null default 0 constraint transactions_reserved_is_not_negative check (refund_reserved >= 0 and refund_reserved <> 'NaN'),
   seq                  integer not null default 0,
   closed_seq           integer,
   journal_no           integer not null default 0,
@@ -37,7 +53,9 @@ create table rekon.transactions (
   lease_until          timestamptz,
   lease_epoch          bigint not null default 0,
   constraint transactions_reference_is_unique unique (account, partner_reference_no),
-  constraint transactions_never_return_more_than_paid check (refund_reserved + refunded_amount <= coalesce(paid_amount, 0))
+  constraint transactions_never_return_more_than_paid check (refund_reserved + refunded_amount <= coalesce(paid_amount, 0)),
+  constraint transactions_paid_money_is_not_lost check ((state not in ('pending', 'unpaid') or paid_amount is null)
+    and (state not in ('paid', 'held', 'refunding', 'refunded', 'partly_refunded') or paid_amount is not null))
 ) with (fillfactor = 85);
 
 comment on table rekon.transactions is 'One expected payment. The merchant writes the first block of columns, rekon all others.';
@@ -49,7 +67,7 @@ comment on column rekon.transactions.direction is 'in: a customer pays. out: a p
 comment on column rekon.transactions.amount is 'Expected, rupiah with two decimals, without tip.';
 comment on column rekon.transactions.order_status is 'open -> fulfilled, open -> cancelled, fulfilled -> cancelled.';
 comment on column rekon.transactions.expires_at is 'End of the QR''s validity; null: the profile''s default. May only move later.';
-comment on column rekon.transactions.qr_content is 'QRIS payload; explains tips and references. Static codes are refused.';
+comment on column rekon.transactions.qr_content is 'QRIS payload; explains tips and references. May be set once; static codes are refused.';
 comment on column rekon.transactions.state is 'pending, paid, held, refunding, refunded, partly_refunded, unpaid or review.';
 comment on column rekon.transactions.flags is 'Open flags and resolved mismatches, sorted.';
 comment on column rekon.transactions.paid_amount is 'Null until PAID, then gross without fee; never reduced.';
@@ -85,33 +103,34 @@ comment on table rekon.order_changes is 'What the merchant changed, in the same 
 
 create function rekon.refuse() returns trigger language plpgsql as $$
 begin
-  raise exception '% on rekon.% is refused: %', tg_op, tg_table_name, tg_argv[0] using errcode = 'restrict_violation';
+  raise exception '% on rekon.% is refused: %', tg_op, tg_table_name, tg_argv[0] using errcode = 'restrict_violation', constraint = tg_name;
 end $$;
 
 create function rekon.transactions_born() returns trigger language plpgsql as $$
 begin
   raise exception 'rekon owns state, flags and amounts of rekon.transactions: insert the merchant''s columns only'
-    using errcode = 'restrict_violation';
+    using errcode = 'restrict_violation', constraint = 'transactions_born';
 end $$;
 
 -- WHEN keeps the function call away from honest inserts, so that COPY stays fast.
 create trigger transactions_born before insert on rekon.transactions for each row
   when (new.state <> 'pending' or new.flags <> '{}' or new.flags_open <> '{}' or new.paid_amount is not null or new.fee_amount is not null
         or new.refunded_amount <> 0 or new.refunded_outside <> 0 or new.refund_reserved <> 0 or new.paid_at is not null or new.checks <> 0
-        or new.seq <> 0 or new.journal_no <> 0 or new.closed_seq is not null or new.lease_epoch <> 0)
+        or new.last_checked_at is not null or new.next_check_at is distinct from now() or new.seq <> 0 or new.closed_seq is not null
+        or new.journal_no <> 0 or new.journal_hash is not null or new.lease_owner is not null or new.lease_until is not null or new.lease_epoch <> 0)
   execute function rekon.transactions_born();
 
 create function rekon.transactions_changed() returns trigger language plpgsql as $$
 begin
   if new.id <> old.id or new.account <> old.account or new.partner_reference_no <> old.partner_reference_no or new.direction <> old.direction
-     or new.amount <> old.amount or new.currency <> old.currency or new.created_at <> old.created_at
-     or new.qr_content is distinct from old.qr_content then
-    raise exception 'account, partner_reference_no, direction, amount, currency, created_at and qr_content are frozen: insert a new row'
+     or new.amount <> old.amount or new.currency <> old.currency or new.created_at <> old.created_at then
+    raise exception 'account, partner_reference_no, direction, amount, currency and created_at are frozen: insert a new row'
       using errcode = 'restrict_violation', constraint = 'transactions_frozen';
   end if;
   if old.reference_no is not null and new.reference_no is distinct from old.reference_no
-     or old.external_id is not null and new.external_id is distinct from old.external_id then
-    raise exception 'reference_no and external_id may be set once' using errcode = 'restrict_violation', constraint = 'transactions_set_once';
+     or old.external_id is not null and new.external_id is distinct from old.external_id
+     or old.qr_content is not null and new.qr_content is distinct from old.qr_content then
+    raise exception 'reference_no, external_id and qr_content may be set once' using errcode = 'restrict_violation', constraint = 'transactions_set_once';
   end if;
   if old.expires_at is not null and (new.expires_at is null or new.expires_at < old.expires_at) then
     raise exception 'expires_at may only move later' using errcode = 'restrict_violation', constraint = 'transactions_expiry_only_later';
@@ -121,13 +140,14 @@ begin
     raise exception 'order_status may go open -> fulfilled, open -> cancelled, fulfilled -> cancelled; not % -> %', old.order_status, new.order_status
       using errcode = 'restrict_violation', constraint = 'transactions_order_status_path';
   end if;
-  if (new.reference_no, new.external_id, new.expires_at, new.order_status)
-     is distinct from (old.reference_no, old.external_id, old.expires_at, old.order_status) then
+  if (new.reference_no, new.external_id, new.qr_content, new.expires_at, new.order_status)
+     is distinct from (old.reference_no, old.external_id, old.qr_content, old.expires_at, old.order_status) then
     new.seq := old.seq + 1;
     new.next_check_at := clock_timestamp();
     insert into rekon.order_changes (transaction_id, seq, status_from, status_to, detail)
     values (old.id, new.seq, old.order_status, new.order_status,
-            jsonb_build_object('reference_no', new.reference_no, 'external_id', new.external_id, 'expires_at', new.expires_at));
+            jsonb_build_object('reference_no', new.reference_no, 'external_id', new.external_id, 'qr_content', new.qr_content,
+                               'expires_at', new.expires_at));
   end if;
   return new;
 end $$;
@@ -152,6 +172,24 @@ create function rekon.transactions_paid_stays() returns trigger language plpgsql
 begin
   raise exception 'paid_amount is never reduced or taken back' using errcode = 'restrict_violation', constraint = 'transactions_paid_stays';
 end $$;
+
+create function rekon.transactions_refunded_stays() returns trigger language plpgsql as $$
+begin
+  raise exception 'refunded_amount is never reduced: what went back went back' using errcode = 'restrict_violation', constraint = 'transactions_refunded_stays';
+end $$;
+
+create trigger transactions_refunded_stays before update of refunded_amount on rekon.transactions for each row
+  when (new.refunded_amount < old.refunded_amount) execute function rekon.transactions_refunded_stays();
+
+create function rekon.transactions_count_up() returns trigger language plpgsql as $$
+begin
+  raise exception 'seq, journal_no and lease_epoch only grow: what wrote this had read an older row'
+    using errcode = 'restrict_violation', constraint = 'transactions_count_up';
+end $$;
+
+create trigger transactions_count_up before update of seq, journal_no, lease_epoch on rekon.transactions for each row
+  when (new.seq < old.seq or new.journal_no < old.journal_no or new.lease_epoch < old.lease_epoch)
+  execute function rekon.transactions_count_up();
 
 create trigger transactions_paid_stays before update of paid_amount on rekon.transactions for each row
   when (old.paid_amount is not null and (new.paid_amount is null or new.paid_amount < old.paid_amount))

@@ -10,9 +10,9 @@ create table rekon.facts (
   echo                      text not null constraint facts_echo_is_known check (echo in ('right', 'silent', 'wrong')),
   response_code             text,
   latest_transaction_status text,
-  amount                    numeric(18, 2),
+  amount                    numeric(18, 2) constraint facts_amount_is_a_number check (amount <> 'NaN'),
   currency                  text,
-  fee_amount                numeric(18, 2),
+  fee_amount                numeric(18, 2) constraint facts_fee_is_a_number check (fee_amount <> 'NaN'),
   payment_id                text,
   approval_code             text,
   paid_time                 timestamptz,
@@ -57,4 +57,6 @@ create table rekon.raw_answers (
 comment on table rekon.raw_answers is 'Bodies as they came, secrets out. The only evidence that may be pruned or redacted; facts keep the hash.';
 
 create trigger facts_stay before update or delete on rekon.facts for each row execute function rekon.refuse('a fact is append-only');
+create trigger sightings_stay before delete on rekon.sightings for each row execute function rekon.refuse('decisions stand on it');
+create trigger sightings_stay_all before truncate on rekon.sightings execute function rekon.refuse('decisions stand on it');
 create trigger facts_stay_all before truncate on rekon.facts execute function rekon.refuse('a fact is append-only');

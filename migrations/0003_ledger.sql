@@ -27,7 +27,8 @@ create table rekon.postings (
   credit         numeric(18, 2) not null default 0,
   primary key (transaction_id, entry_no, line),
   foreign key (transaction_id, entry_no) references rekon.journal,
-  constraint postings_have_one_side check (debit >= 0 and credit >= 0 and (debit > 0) <> (credit > 0))
+  constraint postings_have_one_side check
+    (debit >= 0 and credit >= 0 and (debit > 0) <> (credit > 0) and debit <> 'NaN' and credit <> 'NaN')
 );
 comment on table rekon.postings is 'Balanced lines of an entry: provider_clearing is what the provider owes us, merchant_payable what we owe, suspense the money at risk.';
 

@@ -105,12 +105,12 @@ select t.account, count(*) as selected,
  group by t.account order by t.account";
 
 const PULL_ITEMS: &str = "-- store::runs::pull_items
-with some as (
+with chosen as (
   select t.id from rekon.run_items i join rekon.transactions t on t.id = i.transaction_id join rekon.runs r on r.id = i.run_id
    where i.run_id = $1 and i.must_ask and (t.last_checked_at is null or t.last_checked_at < r.started_at)
      and (t.next_check_at is null or t.next_check_at > clock_timestamp())
    order by t.id limit $2 for update of t skip locked)
-update rekon.transactions t set next_check_at = clock_timestamp() from some where t.id = some.id";
+update rekon.transactions t set next_check_at = clock_timestamp() from chosen where t.id = chosen.id";
 
 const PROGRESS: &str = "-- store::runs::progress
 select count(*) as selected, count(*) filter (where i.must_ask) as must_ask,

@@ -2,11 +2,19 @@
 
 mod architecture;
 #[cfg(test)]
+mod budget_sql;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
+mod constraints;
+#[cfg(test)]
 mod embedded;
+mod providers;
 #[cfg(test)]
 mod report;
 #[cfg(test)]
 mod sim;
-mod providers;
+#[cfg(test)]
+mod sql;
+#[cfg(test)]
+mod support;
