@@ -196,7 +196,6 @@ async fn judge(
             refund.state = RefundState::Confirmed;
             refund.proof = Some(proof);
             refund.reason = None;
-            refund.unanswered = false;
             if partial && reply.amount == Some(refund.amount) {
                 refunds::set_canary(tx, &account.name, None, true).await?;
             }

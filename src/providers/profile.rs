@@ -184,7 +184,6 @@ struct File {
     refund_by_api: bool,
     refund_partial: bool,
     refund_repeat: RefundRepeat,
-    refund_ladder: Vec<String>,
     timeout: String,
     required: RequiredReferences,
     limits: Limits,
@@ -220,10 +219,12 @@ impl ProviderProfile {
             return Err(ProfileError::ZeroLimit(name));
         }
         let timeout = seconds("timeout", &file.timeout)?;
+        let ladder = ladder(&file.ladder)?;
+        // Looks at an unknown refund and its repeats go by the ladder's default steps: one knob for an account.
         let ability = RefundAbility {
             partial: file.refund_partial,
             repeat: file.refund_repeat,
-            ladder_secs: steps("refund_ladder", &file.refund_ladder)?,
+            ladder_secs: ladder.default.clone(),
         };
         let rules = Profile {
             provider: file.provider,
@@ -232,7 +233,7 @@ impl ProviderProfile {
             default_validity_secs: seconds("default_validity", &file.default_validity)?,
             paid_time_trusted: file.paid_time_trusted,
             refund: file.refund_by_api.then_some(ability),
-            ladder: ladder(&file.ladder)?,
+            ladder,
         };
         Ok(Self {
             rules,

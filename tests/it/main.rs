@@ -9,6 +9,8 @@ mod config;
 mod constraints;
 #[cfg(test)]
 mod embedded;
+#[cfg(test)]
+mod engine;
 mod providers;
 #[cfg(test)]
 mod report;

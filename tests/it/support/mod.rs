@@ -5,6 +5,7 @@
 //! Absent on purpose: a mock of the database, and a database that two tests share.
 
 mod server;
+pub(crate) mod shop;
 
 use std::time::Duration;
 
