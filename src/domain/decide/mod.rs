@@ -6,7 +6,9 @@
 
 mod evidence;
 mod look;
+mod outcome;
 mod owed;
+mod paid;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -90,9 +92,11 @@ pub fn decide(case: &Case, terms: &Terms<'_>, now: DateTime<Utc>) -> Decision {
             Reason::new(Rule::AccountUnknown).with("account", &case.order.account),
         );
     };
+    // Without the reference nobody can be asked; what was asked once had it.
+    let never_asked = case.query_facts().next().is_none();
     let lacks_reference = profile.required.reference_no && case.order.reference_no.is_none();
     let lacks_external = profile.required.external_id && case.order.external_id.is_none();
-    if case.facts.is_empty() && (lacks_reference || lacks_external) {
+    if never_asked && (lacks_reference || lacks_external) {
         let which = if lacks_reference { "reference_no" } else { "external_id" };
         return standing(case, Flag::MissingReference, Reason::new(Rule::ReferenceMissing).with("column", which));
     }
@@ -106,15 +110,17 @@ pub fn decide(case: &Case, terms: &Terms<'_>, now: DateTime<Utc>) -> Decision {
 
 /// A row that cannot even be asked: a person mends the row or the configuration.
 fn standing(case: &Case, flag: Flag, reason: Reason) -> Decision {
-    let mut flags = carry_over(&case.prior.flags, [flag].into());
-    flags.open.insert(flag);
+    // What was open stays open: nothing was settled by losing the means to ask.
+    let mut open = case.prior.flags.open.clone();
+    open.insert(flag);
+    let flags = carry_over(&case.prior.flags, open);
     let first = case.first_paid();
     Decision {
         state: State::Review,
         flags,
         paid_amount: case.paid_amount(),
         fee_amount: first.and_then(|f| f.answer.fee_amount),
-        paid_at: first.map(|f| f.answer.paid_time.unwrap_or(f.answered_at)),
+        paid_at: first.map(|f| evidence::trusted_paid_time(f).unwrap_or(f.answered_at)),
         closed_seq: case.prior.closed_seq,
         actions: Vec::new(),
         next_check_at: None,
@@ -133,14 +139,7 @@ fn carry_over(prior: &Flags, open: std::collections::BTreeSet<Flag>) -> Flags {
 fn finish(case: &Case, verdict: verdict::Verdict, next_check_at: Option<DateTime<Utc>>) -> Decision {
     let mut flags = carry_over(&case.prior.flags, verdict.open);
     flags.resolved.extend(verdict.resolved.iter().filter(|f| !flags.open.contains(*f)).copied().collect::<Vec<_>>());
-    let expired: Vec<i64> = verdict
-        .actions
-        .iter()
-        .filter_map(|a| match a {
-            Action::Expire { refund_id, .. } => Some(*refund_id),
-            Action::Propose { .. } | Action::Approve { .. } => None,
-        })
-        .collect();
+    let expired = outcome::expired_ids(&verdict.actions);
     let postings = match (verdict.paid_amount, case.order.direction) {
         (Some(paid), Direction::In) => {
             let refunds: Vec<_> = case
