@@ -10,7 +10,7 @@ mod outcome;
 mod owed;
 mod paid;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verdict;
 
 use chrono::{DateTime, Utc};

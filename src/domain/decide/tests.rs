@@ -1,1 +1,8 @@
-//! The end-state table of the design and the invariants, on the pure core.
+//! The rules of money on the pure core: a virtual clock, a scripted provider, and the design's own words as the
+//! expected values.
+
+pub(crate) mod build;
+mod end_states;
+mod properties;
+mod rules;
+pub(crate) mod world;
