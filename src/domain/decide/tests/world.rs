@@ -508,6 +508,15 @@ impl World {
         let causes: Vec<Flag> = refunds.iter().filter(|r| r.state.occupies_cause()).map(|r| r.cause).collect();
         let distinct: BTreeSet<Flag> = causes.iter().copied().collect();
         assert_eq!(distinct.len(), causes.len(), "two refunds for one cause: {refunds:?}");
+        for later in refunds.iter().filter(|r| r.sequence > 1) {
+            let open = refunds.iter().any(|r| {
+                r.cause == later.cause
+                    && r.sequence < later.sequence
+                    && r.attempts > 0
+                    && r.state != RefundState::Refused
+            });
+            assert!(!open, "a second number beside an open one: {refunds:?}");
+        }
         let under_way = refunds.iter().filter(|r| r.state.holds_reservation()).count();
         assert!(under_way <= 1, "two refunds in flight: {refunds:?}");
         assert!(
