@@ -70,9 +70,17 @@ fn by_ladder(case: &Case, profile: &Profile, now: DateTime<Utc>) -> DateTime<Utc
 
 /// `step` after the last answer; on an old row at least half a day.
 fn rarely(case: &Case, step: i64, now: DateTime<Utc>) -> DateTime<Utc> {
-    let old = secs_between(case.order.created_at, now) > YOUNG_SECS;
-    let step = if old { step.max(OLD_STEP_SECS) } else { step };
-    case.last_answer().map_or(now, |last| jittered(case, last.last_at, step))
+    let Some(last) = case.last_answer() else {
+        return now;
+    };
+    let at = jittered(case, last.last_at, step);
+    if secs_between(case.order.created_at, now) > YOUNG_SECS {
+        // The spread of old rows goes one way: half a day is the least.
+        let half_a_day = jittered(case, last.last_at, OLD_STEP_SECS);
+        at.max(half_a_day).max(later(last.last_at, OLD_STEP_SECS))
+    } else {
+        at
+    }
 }
 
 /// How many answers in a row said what the last one said.

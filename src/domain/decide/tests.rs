@@ -5,4 +5,5 @@ pub(crate) mod build;
 mod end_states;
 mod properties;
 mod rules;
+mod timing;
 pub(crate) mod world;
