@@ -204,3 +204,30 @@ impl serde::Serialize for Reason {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const PROSE: &str = include_str!("../../docs/rules.md");
+
+    #[test]
+    fn every_rule_has_its_heading_and_every_heading_its_rule() {
+        let headings: Vec<&str> = PROSE.lines().filter_map(|l| l.strip_prefix("## ")).collect();
+        let distinct: BTreeSet<&str> = headings.iter().copied().collect();
+        let rules: BTreeSet<&str> = Rule::ALL.iter().map(|r| r.id()).collect();
+        assert_eq!(distinct, rules);
+        assert_eq!(headings.len(), Rule::ALL.len(), "a heading or an id stands twice");
+    }
+
+    #[test]
+    fn every_rule_says_what_you_can_do_and_says_it_in_indonesian_too() {
+        for section in PROSE.split("\n## ").skip(1) {
+            let id = section.lines().next().unwrap_or("");
+            assert_eq!(section.matches("\n**You can** ").count(), 1, "{id}");
+            assert_eq!(section.matches("\nBahasa: ").count(), 1, "{id}");
+        }
+    }
+}
