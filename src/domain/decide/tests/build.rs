@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeZone as _, Utc};
 
 use crate::domain::{
-    case::{Case, Prior},
+    case::{Case, Prior, Terms},
+    decide::{Decision, decide},
+    explain::Rule,
     fact::{Answer, Echo, Fact, Source},
     money::Sen,
     observation::{Observation, StatusMap, StatusMeaning},
     order::{Direction, Order, OrderChange, OrderStatus},
     policy::{Policy, RefundMode},
+    posting::LedgerAccount,
     profile::{Ladder, Profile, RefundAbility, RefundRepeat, RequiredReferences},
     refund::{POLICY_ACTOR, Refund, RefundState},
     state::Flag,
@@ -137,6 +140,28 @@ pub(crate) fn refund(cause: Flag, rupiah: i64, state: RefundState) -> Refund {
         reason: None,
         needs_person: None,
     }
+}
+
+pub(crate) fn decided_by(case: &Case, policy: &Policy, secs: i64) -> Decision {
+    let profile = profile();
+    let terms = Terms { profile: Some(&profile), policy };
+    decide(case, &terms, t(secs))
+}
+
+pub(crate) fn decided(case: &Case, secs: i64) -> Decision {
+    decided_by(case, &auto(), secs)
+}
+
+pub(crate) fn row(decision: &Decision) -> String {
+    format!("{}{{{}}}", decision.state.as_str(), decision.flags.listed().join(","))
+}
+
+pub(crate) fn rules(decision: &Decision) -> Vec<Rule> {
+    decision.because.iter().map(|r| r.rule).collect()
+}
+
+pub(crate) fn balances(decision: &Decision) -> Vec<(LedgerAccount, i64)> {
+    decision.postings.iter().map(|p| (p.account, p.sen / 100)).collect()
 }
 
 impl Case {

@@ -43,7 +43,9 @@ fn with(mut world: World, change: impl FnOnce(&mut World)) -> World {
 }
 
 fn cancelled_at(secs: i64, world: World) -> World {
-    with(world, |w| w.events.push((secs, Event::Becomes(OrderStatus::Cancelled))))
+    with(world, |w| {
+        w.events.push((secs, Event::Becomes(OrderStatus::Cancelled)));
+    })
 }
 
 fn without_refund_api(world: World) -> World {
@@ -89,6 +91,7 @@ fn without_amount() -> Answer {
     answer
 }
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn of_the_design() -> Vec<Row> {
     let over = || always(paid(150_000));
     vec![
@@ -143,6 +146,7 @@ fn of_the_design() -> Vec<Row> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn of_the_rules_text() -> Vec<Row> {
     let over = || always(paid(150_000));
     let cancelled = || cancelled_at(3, World::new(vec![(0, says(Open)), (4, paid(100_000))]));

@@ -2,9 +2,14 @@
 //! a sweeper that asks when `next_check_at` is due, a settle step and a refund worker that may lose answers and crash.
 //! The world checks what must hold after every single step; what a test expects at the end it says itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod always;
+mod provider;
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+
+pub(crate) use provider::{Fault, Provider};
 
 use super::build;
 use crate::domain::{
@@ -19,29 +24,8 @@ use crate::domain::{
     refund::{POLICY_ACTOR, Proof, Refund, RefundState},
     reply::{Fate, RefundReply, ReplyClass, Sent, judge},
     saga::{self, Step},
-    state::{Flag, State},
+    state::State,
 };
-
-/// What happens to one refund call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// Done and answered.
-    None,
-    /// Done; the answer is lost.
-    LostAfter,
-    /// Not done; nobody answers.
-    LostBefore,
-    /// Done; the worker dies before it can write the answer down.
-    CrashAfter,
-    /// The worker dies before it sends.
-    CrashBefore,
-    /// Not now.
-    Later,
-    /// A definite no.
-    Refuse,
-    /// Done, and the answer names no amount.
-    NoAmount,
-}
 
 /// What happens beside the polling, at its time.
 #[derive(Debug, Clone)]
@@ -58,53 +42,6 @@ pub(crate) enum Event {
     Approve,
     /// A person denies what is proposed.
     Deny,
-}
-
-/// The provider's side: what it says, and the money it really moves.
-pub(crate) struct Provider {
-    /// From which second on it says what; ignored once it has returned everything.
-    pub(crate) script: Vec<(i64, Answer)>,
-    /// Instead of the script: one answer per call; the last repeats.
-    pub(crate) by_call: Vec<Answer>,
-    /// What it took from the customer.
-    pub(crate) took: Sen,
-    /// What it really returned, per executed call: number and amount.
-    pub(crate) returned: Vec<(String, Sen)>,
-    /// One per refund call; then none.
-    pub(crate) faults: Vec<Fault>,
-    /// A full return shows as 04.
-    pub(crate) shows_reversed: bool,
-    asked: usize,
-    called: usize,
-}
-
-impl Provider {
-    pub(crate) fn total_returned(&self) -> Sen {
-        self.returned.iter().fold(Sen::ZERO, |sum, (_, amount)| sum.plus(*amount))
-    }
-
-    fn answer(&mut self, now: DateTime<Utc>) -> Answer {
-        let nth = self.asked;
-        self.asked += 1;
-        let gone = self.total_returned();
-        if self.shows_reversed && gone.is_positive() && gone >= self.took {
-            return build::says(Observation::Reversed);
-        }
-        if let Some(last) = self.by_call.last() {
-            return self.by_call.get(nth).unwrap_or(last).clone();
-        }
-        let said = self.script.iter().rev().find(|(from, _)| build::t(*from) <= now);
-        said.map_or_else(build::silence, |(_, answer)| answer.clone())
-    }
-
-    /// Executes once per number where a repeat is safe, and every time where it is not.
-    fn execute(&mut self, number: &str, amount: Sen, safe: bool) -> bool {
-        let before = self.returned.iter().any(|(n, _)| n == number);
-        if !(safe && before) {
-            self.returned.push((number.to_owned(), amount));
-        }
-        before
-    }
 }
 
 /// One row and everything around it.
@@ -134,16 +71,7 @@ impl World {
             case: build::case(),
             profile: Some(build::profile()),
             policy: build::auto(),
-            provider: Provider {
-                script,
-                by_call: Vec::new(),
-                took,
-                returned: Vec::new(),
-                faults: Vec::new(),
-                shows_reversed: true,
-                asked: 0,
-                called: 0,
-            },
+            provider: Provider::new(script, took),
             events: Vec::new(),
             now: build::t(0),
             next_check_at: Some(build::t(0)),
@@ -391,8 +319,7 @@ impl World {
         let other = self.numbers.insert(number.clone(), amount.sen());
         assert!(other.is_none_or(|sen| sen == amount.sen()), "one number, two contents");
         self.settle();
-        let fault = self.provider.faults.get(self.provider.called).copied();
-        self.provider.called += 1;
+        let fault = self.provider.next_fault();
         let mut reply = RefundReply::unknown("timeout");
         reply.partner_refund_no = Some(number.clone());
         match fault.unwrap_or(Fault::None) {
@@ -464,65 +391,4 @@ impl World {
 fn become_(refund: &mut Refund, to: RefundState) {
     assert!(refund.state.may_become(to), "{:?} → {to:?}", refund.state);
     refund.state = to;
-}
-
-/// What must hold after every step.
-impl World {
-    fn check_decision(&self, decision: &Decision) {
-        assert!(!decision.because.is_empty(), "a decision without a reason");
-        let known: BTreeSet<i32> = self.case.facts.iter().map(|f| f.seq).collect();
-        for reason in &decision.because {
-            assert!(reason.facts.iter().all(|seq| known.contains(seq)), "{reason:?}");
-        }
-        let sum: i64 = decision.postings.iter().map(|p| p.sen).sum();
-        assert_eq!(sum, 0, "an entry that does not balance: {:?}", decision.postings);
-        assert!(decision.flags.open.is_disjoint(&decision.flags.resolved));
-        let paid = self.case.first_paid().is_some();
-        assert!(!(paid && decision.state == State::Unpaid), "money under unpaid");
-        assert!(!(paid && decision.state == State::Pending), "money under pending");
-        let alone = self.case.refunds.iter().any(|r| r.state.holds_reservation() || r.state.is_unsent());
-        let looked_after =
-            decision.state.is_terminal() || decision.state.is_exception() || decision.next_check_at.is_some() || alone;
-        assert!(looked_after, "nobody looks after {decision:?}");
-    }
-
-    fn check_fixpoint(&self) {
-        let terms = Terms { profile: self.profile.as_ref(), policy: &self.policy };
-        let again = decide(&self.case, &terms, self.now);
-        assert!(again.actions.is_empty() && again.postings.is_empty(), "{again:?}");
-        assert_eq!(again.state, self.case.prior.state);
-        assert_eq!(again.flags, self.case.prior.flags);
-        assert_eq!(again.closed_seq, self.case.prior.closed_seq);
-        assert_eq!(again.next_check_at, self.next_check_at);
-    }
-
-    fn check(&self) {
-        let sum: i64 = self.case.balances.values().sum();
-        assert_eq!(sum, 0, "{:?}", self.case.balances);
-        let refunds = &self.case.refunds;
-        let out = refunds
-            .iter()
-            .filter(|r| r.state == RefundState::Confirmed || r.state.holds_reservation())
-            .fold(Sen::ZERO, |sum, r| sum.plus(r.amount));
-        assert!(out <= self.case.paid_amount().unwrap_or(Sen::ZERO), "more out than in: {refunds:?}");
-        let causes: Vec<Flag> = refunds.iter().filter(|r| r.state.occupies_cause()).map(|r| r.cause).collect();
-        let distinct: BTreeSet<Flag> = causes.iter().copied().collect();
-        assert_eq!(distinct.len(), causes.len(), "two refunds for one cause: {refunds:?}");
-        for later in refunds.iter().filter(|r| r.sequence > 1) {
-            let open = refunds.iter().any(|r| {
-                r.cause == later.cause
-                    && r.sequence < later.sequence
-                    && r.attempts > 0
-                    && r.state != RefundState::Refused
-            });
-            assert!(!open, "a second number beside an open one: {refunds:?}");
-        }
-        let under_way = refunds.iter().filter(|r| r.state.holds_reservation()).count();
-        assert!(under_way <= 1, "two refunds in flight: {refunds:?}");
-        assert!(
-            self.provider.total_returned() <= self.provider.took,
-            "the provider returned more than it took: {:?}",
-            self.provider.returned
-        );
-    }
 }
