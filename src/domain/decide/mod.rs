@@ -21,9 +21,12 @@ pub(crate) use owed::owed;
 use crate::domain::{
     case::{Case, Terms},
     explain::{Reason, Rule},
+    fact::Fact,
     money::Sen,
+    observation::Observation,
     order::Direction,
     posting::{self, Posting},
+    profile::Profile,
     state::{Flag, Flags, State},
 };
 
@@ -92,20 +95,29 @@ pub fn decide(case: &Case, terms: &Terms<'_>, now: DateTime<Utc>) -> Decision {
             Reason::new(Rule::AccountUnknown).with("account", &case.order.account),
         );
     };
-    // Without the reference nobody can be asked; what was asked once had it.
-    let never_asked = case.query_facts().next().is_none();
-    let lacks_reference = profile.required.reference_no && case.order.reference_no.is_none();
-    let lacks_external = profile.required.external_id && case.order.external_id.is_none();
-    if never_asked && (lacks_reference || lacks_external) {
-        let which = if lacks_reference { "reference_no" } else { "external_id" };
-        return standing(case, Flag::MissingReference, Reason::new(Rule::ReferenceMissing).with("column", which));
+    let missing = missing_reference(case, profile);
+    // What once said that money moved is decided by what it said; nothing else can be asked on.
+    let of_money = |f: &Fact| matches!(f.heard(), Observation::Paid | Observation::Reversed);
+    if let Some(column) = missing.filter(|_| !case.query_facts().any(of_money)) {
+        return standing(case, Flag::MissingReference, Reason::new(Rule::ReferenceMissing).with("column", column));
     }
     let verdict = match case.order.direction {
         Direction::Out => verdict::payout(case, profile, terms.policy, now),
         Direction::In => verdict::pay_in(case, profile, terms.policy, now),
     };
-    let next_check_at = look::next(case, profile, terms.policy, &verdict, now);
+    let next_check_at = look::next(case, profile, terms.policy, &verdict, now).filter(|_| missing.is_none());
     finish(case, verdict, next_check_at)
+}
+
+/// The column without which this provider cannot be asked, where it is empty.
+fn missing_reference(case: &Case, profile: &Profile) -> Option<&'static str> {
+    if profile.required.reference_no && case.order.reference_no.is_none() {
+        Some("reference_no")
+    } else if profile.required.external_id && case.order.external_id.is_none() {
+        Some("external_id")
+    } else {
+        None
+    }
 }
 
 /// A row that cannot even be asked: a person mends the row or the configuration.

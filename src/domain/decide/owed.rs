@@ -110,7 +110,7 @@ fn propose(case: &Case, profile: &Profile, policy: &Policy, (cause, wanted): (Fl
 fn blocks_another(refund: &Refund) -> bool {
     match refund.state {
         RefundState::Refused => true,
-        RefundState::Denied | RefundState::Expired => refund.attempts > 0,
+        RefundState::Denied | RefundState::Expired => refund.was_ever_sent(),
         RefundState::Proposed
         | RefundState::Approved
         | RefundState::Reserved

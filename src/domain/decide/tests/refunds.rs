@@ -81,6 +81,7 @@ fn a_denied_proposal_comes_back_only_when_something_changed() {
 fn no_second_number_after_one_that_was_sent_and_put_off() {
     let mut put_off = refund(Flag::Overpaid, 50_000, RefundState::Expired);
     put_off.attempts = 1;
+    put_off.last_sent_at = Some(t(1));
     let decision = decided(&with_refund(case().hear(1, paid(150_000)), put_off), 2);
     assert_eq!(row(&decision), "paid{overpaid,refund_blocked}");
     assert!(decision.actions.is_empty());

@@ -171,6 +171,11 @@ fn a_row_that_cannot_be_asked_waits_for_its_mending() {
     mended.order.reference_no = Some("R-1".into());
     let decision = decide(&mended, &terms, t(1));
     assert_eq!((row(&decision).as_str(), decision.next_check_at), ("pending{}", Some(t(1))));
+    // A profile that comes to require more cannot be asked on, and unsays no money.
+    let asked = decide(&case().hear(1, says(Open)), &terms, t(9));
+    assert_eq!((row(&asked).as_str(), asked.next_check_at), ("review{missing_reference}", None));
+    let known = decide(&case().hear(1, paid(100_000)), &terms, t(9));
+    assert_eq!((row(&known).as_str(), known.next_check_at), ("paid{}", None));
 }
 
 #[test]
