@@ -8,7 +8,7 @@ use crate::domain::{
     fact::{Echo, Fact},
     money::Sen,
     observation::Observation,
-    order::{later, secs_between},
+    order::{Direction, later, secs_between},
     policy::Policy,
     profile::Profile,
 };
@@ -189,8 +189,8 @@ pub(super) fn regression(case: &Case, policy: &Policy, first: &Fact) -> Regressi
     seqs.last().map_or(Regression::None, |seq| Regression::Once(*seq))
 }
 
-/// The last answer after the first PAID, if it contradicts it: dead, another amount, or of another payment. Such an
-/// answer asks for a second look.
+/// The last answer after the first PAID, if it contradicts it: dead, another amount, of another payment, or (of a
+/// payout) given back. Such an answer asks for a second look.
 pub(super) fn doubt<'c>(case: &'c Case, first: &Fact) -> Option<&'c Fact> {
     case.query_facts()
         .rev()
@@ -198,6 +198,7 @@ pub(super) fn doubt<'c>(case: &'c Case, first: &Fact) -> Option<&'c Fact> {
         .find(|f| f.heard() != Observation::Indeterminate || f.answer.echo == Echo::Wrong)
         .filter(|f| {
             f.heard().is_dead()
+                || (f.heard() == Observation::Reversed && case.order.direction == Direction::Out)
                 || f.answer.echo == Echo::Wrong
                 || (f.heard() == Observation::Paid && is_changed(case, first, f))
         })

@@ -150,3 +150,50 @@ fn a_refund_that_ends_in_this_decision_no_longer_counts_in_it() {
     assert_eq!(decision.state, State::Review);
     assert!(balances(&decision).iter().all(|(account, _)| *account != RefundInFlight));
 }
+
+#[test]
+fn a_part_of_an_excess_that_went_back_does_not_settle_the_rest() {
+    let part = refund(Flag::Overpaid, 20_000, RefundState::Confirmed);
+    let decision = decided(&with_refund(case().hear(1, paid(150_000)), part), 2);
+    assert!(decision.flags.open.contains(&Flag::Overpaid));
+    assert_eq!(
+        balances(&decision),
+        [(ProviderClearing, 130_000), (MerchantPayable, -100_000), (Suspense(Flag::Overpaid), -30_000)]
+    );
+}
+
+#[test]
+fn a_cancel_takes_a_reserved_refund_back_into_suspense_in_the_same_decision() {
+    let mut policy = auto();
+    policy.flags.underpaid = FlagAction::RefundFull;
+    let case = case().hear(1, paid(90_000)).becomes(10, OrderStatus::Cancelled);
+    let case = with_refund(case, refund(Flag::Underpaid, 90_000, RefundState::Reserved));
+    let decision = decided_by(&case, &policy, 11);
+    assert_eq!(row(&decision), "held{cancelled_after_paid,underpaid}");
+    assert_eq!(balances(&decision), [(ProviderClearing, 90_000), (Suspense(Flag::CancelledAfterPaid), -90_000)]);
+}
+
+#[test]
+fn out_of_budget_an_approved_refund_is_blocked_until_it_may_go() {
+    let mut approved = refund(Flag::Overpaid, 50_000, RefundState::Approved);
+    approved.reason = Some("the budget of the day is used up".into());
+    let mut case = with_refund(case().hear(1, paid(150_000)), approved);
+    let decision = decided(&case, 2);
+    assert_eq!(row(&decision), "paid{overpaid,refund_blocked}");
+    case.prior.flags = decision.flags;
+    for refund in &mut case.refunds {
+        refund.reason = None;
+    }
+    assert_eq!(row(&decided(&case, 3)), "paid{overpaid}");
+}
+
+#[test]
+fn a_proposal_that_waited_for_a_person_goes_by_itself_once_the_mode_is_auto() {
+    let mut world = World::new(vec![(0, paid(150_000))]);
+    world.policy.refunds.mode = RefundMode::Propose;
+    world.run(200);
+    assert_eq!(world.provider.total_returned(), Sen::ZERO);
+    world.events.push((300, Event::Policy(Box::new(auto()))));
+    world.run(600);
+    assert_eq!(world.provider.total_returned(), Sen::rupiah(50_000));
+}

@@ -217,6 +217,14 @@ fn payouts_are_pending_paid_or_a_persons_and_never_close_or_move_money() {
 }
 
 #[test]
+fn a_payout_that_came_back_is_looked_at_twice_and_then_a_persons() {
+    let mut world = World::by_call(vec![paid(100_000), says(Reversed)]);
+    world.case.order.direction = Direction::Out;
+    world.run(3 * DAY);
+    assert_eq!((world.row().as_str(), world.checks), ("review{payout_not_done}", 3));
+}
+
+#[test]
 fn silence_after_a_stuck_review_changes_nothing() {
     let mut case = case().hear(5 * DAY, silence());
     case.prior.state = State::Review;
