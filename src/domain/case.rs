@@ -83,12 +83,17 @@ impl Case {
 
     /// The first PAID answer: by it the row counts as paid.
     pub fn first_paid(&self) -> Option<&Fact> {
-        self.query_facts().find(|f| f.answer.observation == Observation::Paid)
+        self.query_facts().find(|f| f.heard() == Observation::Paid)
     }
 
-    /// The latest thing a query said.
+    /// The latest thing a query said, by sequence: clocks may step, the sequence does not.
     pub fn last_answer(&self) -> Option<&Fact> {
-        self.query_facts().max_by_key(|f| (f.last_at, f.seq))
+        self.query_facts().next_back()
+    }
+
+    /// The latest thing a query said that was a verdict at all.
+    pub fn last_verdict(&self) -> Option<&Fact> {
+        self.query_facts().rev().find(|f| f.heard() != Observation::Indeterminate)
     }
 
     /// The highest sequence number given so far.

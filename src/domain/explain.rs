@@ -12,6 +12,7 @@ pub enum Rule {
     IdentityDiffers,
     IdentityThrice,
     ClosedUnpaid,
+    Reopened,
     Stuck,
     PaidExact,
     PaidWithTip,
@@ -31,6 +32,7 @@ pub enum Rule {
     LateByPaidTime,
     LateByAnswer,
     AfterClose,
+    TimeSkew,
     RegressionOnce,
     RegressionTwice,
     ReversedOutside,
@@ -54,7 +56,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, for the catalogue.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::AccountUnknown,
         Self::ReferenceMissing,
         Self::NothingSaid,
@@ -62,6 +64,7 @@ impl Rule {
         Self::IdentityDiffers,
         Self::IdentityThrice,
         Self::ClosedUnpaid,
+        Self::Reopened,
         Self::Stuck,
         Self::PaidExact,
         Self::PaidWithTip,
@@ -81,6 +84,7 @@ impl Rule {
         Self::LateByPaidTime,
         Self::LateByAnswer,
         Self::AfterClose,
+        Self::TimeSkew,
         Self::RegressionOnce,
         Self::RegressionTwice,
         Self::ReversedOutside,
@@ -112,6 +116,7 @@ impl Rule {
             Self::IdentityDiffers => "identity.differs",
             Self::IdentityThrice => "identity.thrice",
             Self::ClosedUnpaid => "close.unpaid",
+            Self::Reopened => "close.reopened",
             Self::Stuck => "close.stuck",
             Self::PaidExact => "amount.exact",
             Self::PaidWithTip => "amount.with_tip",
@@ -131,6 +136,7 @@ impl Rule {
             Self::LateByPaidTime => "late.paid_time",
             Self::LateByAnswer => "late.unpaid_answer_after_expiry",
             Self::AfterClose => "late.after_close",
+            Self::TimeSkew => "time.skew",
             Self::RegressionOnce => "regression.once",
             Self::RegressionTwice => "regression.twice",
             Self::ReversedOutside => "reversed.outside",
@@ -173,6 +179,7 @@ impl Reason {
 
     /// Adds a value.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over amounts, numbers and texts alike")]
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.inputs.push((name, value.to_string()));
         self
@@ -195,5 +202,32 @@ impl serde::Serialize for Reason {
         map.serialize_entry("inputs", &inputs)?;
         map.serialize_entry("facts", &self.facts)?;
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const PROSE: &str = include_str!("../../docs/rules.md");
+
+    #[test]
+    fn every_rule_has_its_heading_and_every_heading_its_rule() {
+        let headings: Vec<&str> = PROSE.lines().filter_map(|l| l.strip_prefix("## ")).collect();
+        let distinct: BTreeSet<&str> = headings.iter().copied().collect();
+        let rules: BTreeSet<&str> = Rule::ALL.iter().map(|r| r.id()).collect();
+        assert_eq!(distinct, rules);
+        assert_eq!(headings.len(), Rule::ALL.len(), "a heading or an id stands twice");
+    }
+
+    #[test]
+    fn every_rule_says_what_you_can_do_and_says_it_in_indonesian_too() {
+        for section in PROSE.split("\n## ").skip(1) {
+            let id = section.lines().next().unwrap_or("");
+            assert_eq!(section.matches("\n**You can** ").count(), 1, "{id}");
+            assert_eq!(section.matches("\nBahasa: ").count(), 1, "{id}");
+        }
     }
 }

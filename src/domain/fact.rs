@@ -123,6 +123,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What the rules may take this answer for. Of another payment or merchant it says nothing; and money is said to
+    /// have come or gone only by an answer that names one of our references, and for PAID an amount.
+    pub fn heard(&self) -> Observation {
+        let of_money = matches!(self.observation, Observation::Paid | Observation::Reversed);
+        let nameless = of_money && self.echo == Echo::Silent;
+        let amountless = self.observation == Observation::Paid && self.amount.is_none();
+        if self.echo == Echo::Wrong || nameless || amountless { Observation::Indeterminate } else { self.observation }
+    }
+
     /// An answer that says nothing: no connection, no time, no sense.
     pub fn indeterminate(doubt: &str) -> Self {
         Self {
@@ -168,6 +177,11 @@ pub struct Fact {
 }
 
 impl Fact {
+    /// What the rules may take it for ([`Answer::heard`]).
+    pub fn heard(&self) -> Observation {
+        self.answer.heard()
+    }
+
     /// Can `answer` be counted as one more sighting of this fact? PAID and REVERSED are always new facts. `deadline`
     /// parts the watch from the time when negatives close: answers on its two sides are never folded together,
     /// nor are answers before and after the end of validity, nor fair and bad weather.

@@ -96,17 +96,17 @@ pub fn target_balances(money: &Money<'_>) -> BTreeMap<LedgerAccount, i64> {
     };
     put(LedgerAccount::ProviderClearing, clearing.sen());
     put(LedgerAccount::RefundInFlight, in_flight.sen().saturating_neg());
-    let merchants = matches!(money.state, State::Paid);
-    if merchants {
-        let excess = if money.overpaid_open { money.excess.minus(from_excess) } else { Sen::ZERO };
-        let excess = if excess.is_positive() { excess } else { Sen::ZERO };
-        put(LedgerAccount::Suspense(Flag::Overpaid), excess.sen().saturating_neg());
-        put(LedgerAccount::MerchantPayable, standing.minus(excess).sen().saturating_neg());
-    } else if matches!(money.state, State::Refunded | State::PartlyRefunded) && money.cause.is_none() {
-        put(LedgerAccount::MerchantPayable, standing.sen().saturating_neg());
-    } else {
-        let cause = money.cause.unwrap_or(Flag::RefundedOutside);
-        put(LedgerAccount::Suspense(cause), standing.sen().saturating_neg());
+    match money.state {
+        // What rests, rests with the merchant, but for an excess that is still to go back.
+        State::Paid | State::Refunded | State::PartlyRefunded => {
+            let excess = if money.overpaid_open { money.excess.minus(from_excess).max(Sen::ZERO) } else { Sen::ZERO };
+            put(LedgerAccount::Suspense(Flag::Overpaid), excess.sen().saturating_neg());
+            put(LedgerAccount::MerchantPayable, standing.minus(excess).sen().saturating_neg());
+        }
+        State::Pending | State::Held | State::Refunding | State::Unpaid | State::Review => {
+            let cause = money.cause.unwrap_or(Flag::RefundUnknown);
+            put(LedgerAccount::Suspense(cause), standing.sen().saturating_neg());
+        }
     }
     balances
 }

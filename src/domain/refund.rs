@@ -181,6 +181,11 @@ impl Refund {
         self.approved_by.as_deref().is_some_and(|who| who != POLICY_ACTOR)
     }
 
+    /// Has its number ever left? An attempt that found no call slot was counted and never left.
+    pub fn was_ever_sent(&self) -> bool {
+        self.last_sent_at.is_some()
+    }
+
     /// Returns all that was paid.
     pub fn is_full(&self, paid: Sen) -> bool {
         self.amount >= paid

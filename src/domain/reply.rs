@@ -104,9 +104,9 @@ pub fn judge(sent: &Sent<'_>, reply: &RefundReply) -> Outcome {
         ReplyClass::AlreadyDone if sent.repeat => plain(Fate::Confirmed(Proof::Repeat)),
         ReplyClass::AlreadyDone | ReplyClass::Unknown => plain(Fate::Unknown),
         ReplyClass::Inconsistent => plain(Fate::NeedsPerson(Flag::RefundAmountDiffers)),
-        ReplyClass::Refusal if sent.earlier_unanswered => plain(Fate::Unknown),
+        // A no to this attempt says nothing about an earlier one that nobody answered.
+        ReplyClass::Refusal | ReplyClass::Later if sent.earlier_unanswered => plain(Fate::Unknown),
         ReplyClass::Refusal => plain(Fate::Refused),
-        ReplyClass::Later if sent.earlier_unanswered => plain(Fate::Unknown),
         ReplyClass::Later => plain(Fate::Later),
         ReplyClass::Stop => plain(Fate::NeedsPerson(Flag::RefundUnknown)),
     }

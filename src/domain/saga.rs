@@ -9,12 +9,13 @@ use sha2::{Digest, Sha256};
 use crate::domain::{
     case::{Case, Terms},
     decide::{self, TwoObservations},
+    fact::Fact,
     money::Sen,
     observation::Observation,
     order::{OrderStatus, later, secs_between},
     policy::{Policy, RefundMode},
     profile::{RefundAbility, RefundRepeat},
-    refund::{Proof, Refund, RefundState},
+    refund::{POLICY_ACTOR, Proof, Refund, RefundState},
     state::Flag,
 };
 
@@ -52,27 +53,35 @@ pub enum Step {
 
 /// Says what comes next for `refund` of `case`.
 pub fn next_step(case: &Case, refund: &Refund, terms: &Terms<'_>, now: DateTime<Utc>) -> Step {
-    let Some(ability) = terms.profile.and_then(|p| p.refund.as_ref()) else {
-        return Step::Blocked { reason: "the provider has no refund by API: return it by bank transfer".into() };
-    };
     match refund.state {
         RefundState::Proposed
         | RefundState::Confirmed
         | RefundState::Refused
         | RefundState::Denied
-        | RefundState::Expired => Step::Wait(None),
-        RefundState::Approved => approved(case, refund, terms.policy, now),
-        RefundState::Reserved => reserved(case, refund, ability, terms.policy, now),
-        RefundState::Sending => Step::MarkUnknown,
-        RefundState::Unknown => unknown(case, refund, ability, terms.policy, now),
+        | RefundState::Expired => return Step::Wait(None),
+        // Nobody but the sender may hold a `sending` refund: whoever reads it here reads what a crash left behind.
+        RefundState::Sending => return Step::MarkUnknown,
+        RefundState::Approved | RefundState::Reserved | RefundState::Unknown => {}
+    }
+    let Some(ability) = terms.profile.and_then(|p| p.refund.as_ref()) else {
+        return Step::Blocked { reason: "the provider has no refund by API: return it by bank transfer".into() };
+    };
+    if refund.state == RefundState::Unknown {
+        return unknown(case, refund, ability, terms.policy, now);
+    }
+    if let Err(reason) = still_stands(case, refund, terms, now) {
+        return Step::BackToProposed { reason };
+    }
+    if refund.state == RefundState::Approved {
+        approved(case, refund, terms.policy, now)
+    } else {
+        reserved(case, ability, terms.policy, now)
     }
 }
 
 fn approved(case: &Case, refund: &Refund, policy: &Policy, now: DateTime<Utc>) -> Step {
-    if let Err(reason) = still_stands(case, refund, policy) {
-        return stands_no_longer(policy, reason);
-    }
-    if case.refunds.iter().any(|r| r.id != refund.id && r.state.holds_reservation()) {
+    let another_under_way = case.refunds.iter().any(|r| r.id != refund.id && r.state.holds_reservation());
+    if another_under_way {
         return Step::Wait(None);
     }
     match decide::two_observations(case, policy) {
@@ -83,43 +92,41 @@ fn approved(case: &Case, refund: &Refund, policy: &Policy, now: DateTime<Utc>) -
     }
 }
 
-fn reserved(case: &Case, refund: &Refund, ability: &RefundAbility, policy: &Policy, now: DateTime<Utc>) -> Step {
-    // A number that has been sent and definitely put off goes out again under the terms it went out under.
-    if let Err(reason) = still_stands(case, refund, policy) {
-        return stands_no_longer(policy, reason);
-    }
-    match decide::two_observations(case, policy) {
+fn reserved(case: &Case, ability: &RefundAbility, policy: &Policy, now: DateTime<Utc>) -> Step {
+    let ask_at = match decide::two_observations(case, policy) {
         TwoObservations::Stand { last_answered_at } if secs_between(last_answered_at, now) <= FRESH_PAID_SECS => {
-            Step::Send
+            return Step::Send;
         }
-        TwoObservations::Stand { .. } => Step::Ask,
-        TwoObservations::Missing { .. } => {
-            let last = case.last_answer();
-            let backs_off = last.map_or(now, |f| {
-                later(f.last_at, ladder_secs(ability, usize::try_from(f.sightings).unwrap_or(1).saturating_sub(1)))
-            });
-            if now >= backs_off { Step::Ask } else { Step::Wait(Some(backs_off)) }
-        }
-    }
+        TwoObservations::Stand { .. } => now,
+        TwoObservations::Missing { not_before: Some(at) } => at,
+        // OPEN, ABSENT, dead or silent: back off along the ladder.
+        TwoObservations::Missing { not_before: None } => case.last_answer().map_or(now, |f| {
+            let nth = usize::try_from(f.sightings).unwrap_or(1).saturating_sub(1);
+            later(f.last_at, ladder_secs(ability, nth))
+        }),
+    };
+    if now >= ask_at { Step::Ask } else { Step::Wait(Some(ask_at)) }
 }
 
-/// With the mode off everything stays where it is; otherwise the approval is void and a new one is needed.
-fn stands_no_longer(policy: &Policy, reason: String) -> Step {
-    if policy.refunds.mode == RefundMode::Off { Step::Blocked { reason } } else { Step::BackToProposed { reason } }
-}
-
-/// Does everything that the approval stood on still hold? `Err` names what does not.
-fn still_stands(case: &Case, refund: &Refund, policy: &Policy) -> Result<(), String> {
+/// Does everything that the approval stood on still hold? Decided afresh, because order, mode and policy may have
+/// changed since the last decision was written. `Err` names what does not.
+fn still_stands(case: &Case, refund: &Refund, terms: &Terms<'_>, now: DateTime<Utc>) -> Result<(), String> {
+    let policy = terms.policy;
     if policy.refunds.mode == RefundMode::Off {
         return Err("refunds are switched off".into());
     }
     if refund.content_hash != content_hash(case, Some(refund.id)) {
         return Err("what was approved is no longer what is known: approve it again".into());
     }
-    let flags = &case.prior.flags;
-    if flags.first_deciding() != Some(refund.cause) {
-        let other = flags.first_deciding().map_or("the cause is settled", Flag::as_str);
+    let fresh = decide::decide(case, terms, now);
+    let deciding = fresh.flags.first_deciding();
+    if deciding != Some(refund.cause) || refund.cause.is_blocker() {
+        let other = deciding.map_or("the cause is settled", Flag::as_str);
         return Err(format!("another cause decides now: {other}"));
+    }
+    let by_policy = refund.proposed_by == POLICY_ACTOR;
+    if by_policy && refund.is_own_money() && case.was_ever_fulfilled() {
+        return Err("the order was fulfilled: no rule takes its money back".into());
     }
     if refund.is_approved_by_person() {
         return Ok(());
@@ -136,20 +143,26 @@ fn still_stands(case: &Case, refund: &Refund, policy: &Policy) -> Result<(), Str
     Ok(())
 }
 
+/// Finds out the fate of a refund that nobody knows, and repeats it only where a repeat is proved to act once.
 fn unknown(case: &Case, refund: &Refund, ability: &RefundAbility, policy: &Policy, now: DateTime<Utc>) -> Step {
     let Some(ended) = refund.last_ended_at.or(refund.last_sent_at) else {
         return Step::CallPerson(Flag::RefundUnknown);
     };
     let full = case.paid_amount().is_some_and(|paid| refund.is_full(paid));
-    let after: Vec<_> = case.query_facts().filter(|f| f.last_sent_at > ended).collect();
-    if full && after.iter().any(|f| f.answer.observation == Observation::Reversed) {
+    // Only a query that left after the attempt had ended can have seen what became of it.
+    let after: Vec<&Fact> = case.query_facts().filter(|f| f.last_sent_at > ended).collect();
+    let reversed = after.iter().any(|f| f.heard() == Observation::Reversed);
+    if reversed && full {
         return Step::Confirm(Proof::Query);
     }
     if refund.needs_person.is_some() {
         return Step::Wait(None);
     }
-    let paid: Vec<_> =
-        after.iter().filter(|f| f.answer.observation == Observation::Paid && f.sent_at > ended).collect();
+    if reversed {
+        // Ours in part, or somebody's in full: a 04 does not say, so nothing is repeated.
+        return Step::CallPerson(Flag::RefundUnknown);
+    }
+    let paid = paid_at_the_end(&after, ended);
     let seen_twice = paid
         .first()
         .zip(paid.last())
@@ -165,22 +178,34 @@ fn unknown(case: &Case, refund: &Refund, ability: &RefundAbility, policy: &Polic
     if policy.refunds.mode == RefundMode::Off {
         return Step::Blocked { reason: "refunds are switched off; this one is still unknown".into() };
     }
-    let due = later(ended, ladder_secs(ability, usize::try_from(resends).unwrap_or(0)));
+    let nth = usize::try_from(resends).unwrap_or(0);
+    let due = later(ended, ladder_secs(ability, nth));
     if now >= due { Step::Send } else { Step::Wait(Some(due)) }
 }
 
-fn look_again(
-    after: &[&crate::domain::fact::Fact],
-    paid: &[&&crate::domain::fact::Fact],
-    ability: &RefundAbility,
-    policy: &Policy,
-    now: DateTime<Utc>,
-) -> Step {
-    let due = match (paid.first(), after.iter().map(|f| f.last_at).max()) {
-        (Some(first), Some(last)) if first.last_at == last => later(first.answered_at, policy.confirm_after_secs),
+/// The unbroken run of PAID answers at the end, in sequence. Silence does not break it; any other word does.
+fn paid_at_the_end<'c>(after: &[&'c Fact], ended: DateTime<Utc>) -> Vec<&'c Fact> {
+    let mut run: Vec<&Fact> = after
+        .iter()
+        .copied()
+        .rev()
+        .filter(|f| f.heard() != Observation::Indeterminate)
+        .take_while(|f| f.heard() == Observation::Paid)
+        .filter(|f| f.answer.warnings.is_empty() && f.sent_at > ended)
+        .collect();
+    run.reverse();
+    run
+}
+
+fn look_again(after: &[&Fact], paid: &[&Fact], ability: &RefundAbility, policy: &Policy, now: DateTime<Utc>) -> Step {
+    let due = match (paid.first(), after.last()) {
+        (Some(first), Some(last)) if last.heard() == Observation::Paid => {
+            later(first.answered_at, policy.confirm_after_secs)
+        }
         (_, Some(last)) => {
             let looks = after.iter().map(|f| f.sightings).fold(0, i32::saturating_add);
-            later(last, ladder_secs(ability, usize::try_from(looks).unwrap_or(1).saturating_sub(1)))
+            let nth = usize::try_from(looks).unwrap_or(1).saturating_sub(1);
+            later(last.last_at, ladder_secs(ability, nth))
         }
         (_, None) => now,
     };

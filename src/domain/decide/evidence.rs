@@ -8,7 +8,7 @@ use crate::domain::{
     fact::{Echo, Fact},
     money::Sen,
     observation::Observation,
-    order::{later, secs_between},
+    order::{Direction, later, secs_between},
     policy::Policy,
     profile::Profile,
 };
@@ -91,13 +91,13 @@ pub(super) fn wrong_echoes(case: &Case) -> (i32, Vec<i32>) {
 /// The negatives that close a row, if there are enough of them: their sequence numbers.
 pub(super) fn closing(case: &Case, policy: &Policy, deadline: DateTime<Utc>) -> Option<Vec<i32>> {
     let last = case.last_answer()?;
-    if !last.answer.observation.is_negative() || last.bad_weather {
+    if !last.heard().is_negative() || last.bad_weather {
         return None;
     }
     let mut answers: u32 = 0;
     let mut first: Option<DateTime<Utc>> = None;
     let mut seqs = Vec::new();
-    for fact in case.query_facts().filter(|f| f.answer.observation.is_negative() && f.last_at > deadline) {
+    for fact in case.query_facts().filter(|f| f.heard().is_negative() && f.last_at > deadline) {
         // A fact that began before the deadline proves one answer after it, the last.
         let (n, begins) =
             if fact.answered_at > deadline { (fact.sightings, fact.answered_at) } else { (1, fact.last_at) };
@@ -123,34 +123,41 @@ pub(super) enum Lateness {
 /// Looks for a proof of lateness.
 pub(super) fn lateness(case: &Case, profile: &Profile, paid: &Fact) -> Lateness {
     let valid_until = case.order.valid_until(profile.default_validity_secs);
-    if let Some(at) = paid.answer.paid_time {
+    if let Some(at) = trusted_paid_time(paid) {
         return if at > valid_until { Lateness::PaidTime(at) } else { Lateness::NotProven };
     }
     case.query_facts()
         .filter(|f| f.seq < paid.seq)
-        .find(|f| matches!(f.answer.observation, Observation::Open | Observation::Absent) && f.last_at > valid_until)
+        .find(|f| matches!(f.heard(), Observation::Open | Observation::Absent) && f.last_at > valid_until)
         .map_or(Lateness::NotProven, |f| Lateness::UnpaidAnswer(f.seq))
 }
 
-/// PAID answers of the same payment whose amount differs from the first one's.
+/// PAID answers, in sequence.
+pub(super) fn paid_facts(case: &Case) -> impl DoubleEndedIterator<Item = &Fact> {
+    case.query_facts().filter(|f| f.heard() == Observation::Paid)
+}
+
+/// PAID answers of the same payment whose amount, or whose currency where both name one, is not the first one's.
 pub(super) fn changed_amounts(case: &Case, first: &Fact) -> Vec<i32> {
-    case.query_facts()
-        .filter(|f| f.answer.observation == Observation::Paid && f.answer.amount != first.answer.amount)
-        .filter(|f| !is_other_payment(first, f))
-        .map(|f| f.seq)
-        .collect()
+    paid_facts(case).filter(|f| is_changed(case, first, f)).map(|f| f.seq).collect()
 }
 
-/// PAID answers that name another payment than the first one did.
-pub(super) fn other_payments(case: &Case, first: &Fact) -> Vec<i32> {
-    case.query_facts()
-        .filter(|f| f.answer.observation == Observation::Paid && is_other_payment(first, f))
-        .map(|f| f.seq)
-        .collect()
+fn is_changed(case: &Case, first: &Fact, fact: &Fact) -> bool {
+    let other_currency = matches!(
+        (&first.answer.currency, &fact.answer.currency),
+        (Some(a), Some(b)) if a != b
+    );
+    (fact.answer.amount != first.answer.amount || other_currency) && !is_other_payment(case, fact)
 }
 
-fn is_other_payment(first: &Fact, other: &Fact) -> bool {
-    match (&first.answer.payment_id, &other.answer.payment_id) {
+/// PAID answers that name another payment than the first one that was named.
+pub(super) fn other_payments(case: &Case) -> Vec<i32> {
+    paid_facts(case).filter(|f| is_other_payment(case, f)).map(|f| f.seq).collect()
+}
+
+fn is_other_payment(case: &Case, fact: &Fact) -> bool {
+    let first_named = paid_facts(case).find_map(|f| f.answer.payment_id.as_ref());
+    match (first_named, &fact.answer.payment_id) {
         (Some(a), Some(b)) => a != b,
         _ => false,
     }
@@ -163,26 +170,52 @@ pub(super) enum Regression {
     None,
     /// Once, or not yet far enough apart.
     Once(i32),
-    /// At least twice, far enough apart, with no PAID between.
+    /// At least twice, far enough apart. A PAID between them does not unsay the first one.
     Twice(Vec<i32>),
 }
 
-/// Looks at the answers after the first PAID for runs of dead ones.
+/// Looks at the answers after the first PAID for dead ones.
 pub(super) fn regression(case: &Case, policy: &Policy, first: &Fact) -> Regression {
-    let mut run: Option<(DateTime<Utc>, Vec<i32>)> = None;
-    for fact in case.query_facts().filter(|f| f.seq > first.seq) {
-        if fact.answer.observation.is_dead() {
-            let (since, seqs) = run.get_or_insert((fact.answered_at, Vec::new()));
-            seqs.push(fact.seq);
-            let again = seqs.len() > 1 || fact.sightings > 1;
-            if again && secs_between(*since, fact.last_sent_at) >= policy.confirm_after_secs {
-                return Regression::Twice(seqs.clone());
-            }
-        } else if fact.answer.observation == Observation::Paid {
-            run = None;
+    let mut since: Option<DateTime<Utc>> = None;
+    let mut seqs = Vec::new();
+    for fact in case.query_facts().filter(|f| f.seq > first.seq && f.heard().is_dead()) {
+        let begin = *since.get_or_insert(fact.answered_at);
+        seqs.push(fact.seq);
+        let again = seqs.len() > 1 || fact.sightings > 1;
+        if again && secs_between(begin, fact.last_sent_at) >= policy.confirm_after_secs {
+            return Regression::Twice(seqs);
         }
     }
-    run.and_then(|(_, seqs)| seqs.last().copied()).map_or(Regression::None, Regression::Once)
+    seqs.last().map_or(Regression::None, |seq| Regression::Once(*seq))
+}
+
+/// The last answer after the first PAID, if it contradicts it: dead, another amount, of another payment, or (of a
+/// payout) given back. Such an answer asks for a second look.
+pub(super) fn doubt<'c>(case: &'c Case, first: &Fact) -> Option<&'c Fact> {
+    case.query_facts()
+        .rev()
+        .take_while(|f| f.seq > first.seq)
+        .find(|f| f.heard() != Observation::Indeterminate || f.answer.echo == Echo::Wrong)
+        .filter(|f| {
+            f.heard().is_dead()
+                || (f.heard() == Observation::Reversed && case.order.direction == Direction::Out)
+                || f.answer.echo == Echo::Wrong
+                || (f.heard() == Observation::Paid && is_changed(case, first, f))
+        })
+}
+
+/// A PAID that bears this time is impossible if the answer came so much earlier, seconds: a zone slip is an hour at
+/// least, and clocks that merely drift are closer.
+const SKEW_SECS: i64 = 3600;
+
+/// The provider's paid time, unless it lies in the future of the answer that named it.
+pub(super) fn trusted_paid_time(paid: &Fact) -> Option<DateTime<Utc>> {
+    paid.answer.paid_time.filter(|_| !is_skewed(paid))
+}
+
+/// Does the answer name a paid time that had not come yet?
+pub(super) fn is_skewed(paid: &Fact) -> bool {
+    paid.answer.paid_time.is_some_and(|at| secs_between(paid.answered_at, at) >= SKEW_SECS)
 }
 
 /// Do the last two authenticated answers say PAID, alike, without doubt, far enough apart? The rule under which
@@ -192,16 +225,15 @@ pub fn two_observations(case: &Case, policy: &Policy) -> TwoObservations {
     let Some(last) = answers.next() else {
         return TwoObservations::Missing { not_before: None };
     };
-    if last.answer.observation != Observation::Paid || !last.answer.warnings.is_empty() {
+    if last.heard() != Observation::Paid || !last.answer.warnings.is_empty() {
         return TwoObservations::Missing { not_before: None };
     }
     for earlier in answers {
-        let alike = earlier.answer.observation == Observation::Paid
+        let alike = earlier.heard() == Observation::Paid
             && earlier.answer.warnings.is_empty()
             && earlier.answer.amount == last.answer.amount
             && earlier.answer.currency == last.answer.currency
-            && earlier.answer.payment_id == last.answer.payment_id
-            && earlier.answer.echo == last.answer.echo;
+            && earlier.answer.payment_id == last.answer.payment_id;
         if !alike {
             break;
         }
@@ -214,9 +246,11 @@ pub fn two_observations(case: &Case, policy: &Policy) -> TwoObservations {
         .query_facts()
         .rev()
         .take_while(|f| {
-            f.answer.observation == Observation::Paid
+            f.heard() == Observation::Paid
                 && f.answer.warnings.is_empty()
                 && f.answer.amount == last.answer.amount
+                && f.answer.currency == last.answer.currency
+                && f.answer.payment_id == last.answer.payment_id
         })
         .map(|f| f.answered_at)
         .min();

@@ -6,9 +6,11 @@
 
 mod evidence;
 mod look;
+mod outcome;
 mod owed;
+mod paid;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verdict;
 
 use chrono::{DateTime, Utc};
@@ -19,9 +21,12 @@ pub(crate) use owed::owed;
 use crate::domain::{
     case::{Case, Terms},
     explain::{Reason, Rule},
+    fact::Fact,
     money::Sen,
+    observation::Observation,
     order::Direction,
     posting::{self, Posting},
+    profile::Profile,
     state::{Flag, Flags, State},
 };
 
@@ -90,31 +95,44 @@ pub fn decide(case: &Case, terms: &Terms<'_>, now: DateTime<Utc>) -> Decision {
             Reason::new(Rule::AccountUnknown).with("account", &case.order.account),
         );
     };
-    let lacks_reference = profile.required.reference_no && case.order.reference_no.is_none();
-    let lacks_external = profile.required.external_id && case.order.external_id.is_none();
-    if case.facts.is_empty() && (lacks_reference || lacks_external) {
-        let which = if lacks_reference { "reference_no" } else { "external_id" };
-        return standing(case, Flag::MissingReference, Reason::new(Rule::ReferenceMissing).with("column", which));
+    let missing = missing_reference(case, profile);
+    // What once said that money moved is decided by what it said; nothing else can be asked on.
+    let of_money = |f: &Fact| matches!(f.heard(), Observation::Paid | Observation::Reversed);
+    if let Some(column) = missing.filter(|_| !case.query_facts().any(of_money)) {
+        return standing(case, Flag::MissingReference, Reason::new(Rule::ReferenceMissing).with("column", column));
     }
     let verdict = match case.order.direction {
         Direction::Out => verdict::payout(case, profile, terms.policy, now),
         Direction::In => verdict::pay_in(case, profile, terms.policy, now),
     };
-    let next_check_at = look::next(case, profile, terms.policy, &verdict, now);
+    let next_check_at = look::next(case, profile, terms.policy, &verdict, now).filter(|_| missing.is_none());
     finish(case, verdict, next_check_at)
+}
+
+/// The column without which this provider cannot be asked, where it is empty.
+fn missing_reference(case: &Case, profile: &Profile) -> Option<&'static str> {
+    if profile.required.reference_no && case.order.reference_no.is_none() {
+        Some("reference_no")
+    } else if profile.required.external_id && case.order.external_id.is_none() {
+        Some("external_id")
+    } else {
+        None
+    }
 }
 
 /// A row that cannot even be asked: a person mends the row or the configuration.
 fn standing(case: &Case, flag: Flag, reason: Reason) -> Decision {
-    let mut flags = carry_over(&case.prior.flags, [flag].into());
-    flags.open.insert(flag);
+    // What was open stays open: nothing was settled by losing the means to ask.
+    let mut open = case.prior.flags.open.clone();
+    open.insert(flag);
+    let flags = carry_over(&case.prior.flags, open);
     let first = case.first_paid();
     Decision {
         state: State::Review,
         flags,
         paid_amount: case.paid_amount(),
         fee_amount: first.and_then(|f| f.answer.fee_amount),
-        paid_at: first.map(|f| f.answer.paid_time.unwrap_or(f.answered_at)),
+        paid_at: first.map(|f| evidence::trusted_paid_time(f).unwrap_or(f.answered_at)),
         closed_seq: case.prior.closed_seq,
         actions: Vec::new(),
         next_check_at: None,
@@ -133,14 +151,7 @@ fn carry_over(prior: &Flags, open: std::collections::BTreeSet<Flag>) -> Flags {
 fn finish(case: &Case, verdict: verdict::Verdict, next_check_at: Option<DateTime<Utc>>) -> Decision {
     let mut flags = carry_over(&case.prior.flags, verdict.open);
     flags.resolved.extend(verdict.resolved.iter().filter(|f| !flags.open.contains(*f)).copied().collect::<Vec<_>>());
-    let expired: Vec<i64> = verdict
-        .actions
-        .iter()
-        .filter_map(|a| match a {
-            Action::Expire { refund_id, .. } => Some(*refund_id),
-            Action::Propose { .. } | Action::Approve { .. } => None,
-        })
-        .collect();
+    let expired = outcome::expired_ids(&verdict.actions);
     let postings = match (verdict.paid_amount, case.order.direction) {
         (Some(paid), Direction::In) => {
             let refunds: Vec<_> = case

@@ -1,6 +1,8 @@
 //! What is owed back, and which refunds are proposed, approved or expired because of it. Whether and when money
 //! really leaves is the saga's.
 
+use std::collections::BTreeSet;
+
 use crate::domain::{
     case::Case,
     decide::{Action, evidence},
@@ -18,10 +20,8 @@ pub(crate) fn action_for(case: &Case, policy: &Policy, cause: Flag) -> FlagActio
     if cause.is_blocker() || cause == Flag::CancelledAfterPaid {
         return FlagAction::Hold;
     }
-    match policy.action(cause.as_str()) {
-        FlagAction::RefundFull if case.was_ever_fulfilled() => FlagAction::Hold,
-        action => action,
-    }
+    let action = policy.action(cause.as_str());
+    if action == FlagAction::RefundFull && case.was_ever_fulfilled() { FlagAction::Hold } else { action }
 }
 
 /// What is still owed for a cause: the debt less all that is reserved, unknown, confirmed or returned outside.
@@ -51,44 +51,49 @@ pub(super) struct Owed {
     pub(super) blocked: bool,
 }
 
-/// Decides about the refund of the first open cause.
-pub(super) fn refunds(case: &Case, profile: &Profile, policy: &Policy, cause: Option<Flag>) -> Owed {
+/// Decides about the refund of the first open flag that decides: a blocker lets nothing new leave.
+pub(super) fn refunds(case: &Case, profile: &Profile, policy: &Policy, open: &BTreeSet<Flag>) -> Owed {
     let mut out = Owed { actions: Vec::new(), because: Vec::new(), blocked: false };
-    expire_what_no_longer_stands(case, cause, &mut out);
-    let Some(cause) = cause.filter(|c| c.is_cause()) else {
+    expire_what_no_longer_stands(case, policy, open, &mut out);
+    let deciding = open.iter().find(|f| f.is_blocker() || f.is_cause());
+    let Some(cause) = deciding.copied().filter(|c| c.is_cause()) else {
         return out;
     };
-    let wanted = owed(case, policy, cause, None);
     let living = case.refunds.iter().find(|r| r.cause == cause && r.state.occupies_cause());
     if let Some(refund) = living {
-        approve_by_policy(case, policy, refund, &mut out);
+        // One that ends now is followed by the next decision.
+        if out.actions.is_empty() {
+            approve_by_policy(case, policy, refund, &mut out);
+        }
         out.blocked |= refund.state == RefundState::Approved && refund.reason.is_some();
         return out;
     }
+    let wanted = owed(case, policy, cause, None);
     if wanted < Sen::new(policy.refunds.min_refund_sen)
         || !wanted.is_positive()
         || policy.refunds.mode == RefundMode::Off
     {
         return out;
     }
+    propose(case, profile, policy, (cause, wanted), &mut out);
+    out
+}
+
+/// Proposes what is owed, unless it cannot go by API, was answered before, or has a number whose fate is open.
+fn propose(case: &Case, profile: &Profile, policy: &Policy, (cause, wanted): (Flag, Sen), out: &mut Owed) {
     let full = case.paid_amount() == Some(wanted);
     let able = profile.refund.as_ref().is_some_and(|ability| full || ability.partial);
     let hash = saga::content_hash(case, None);
-    let settled_no = case.refunds.iter().any(|r| {
-        r.cause == cause
-            && (r.state == RefundState::Refused || (r.state == RefundState::Denied && r.content_hash == hash))
-    });
-    if !able || settled_no {
-        out.blocked = !case.refunds.iter().any(|r| r.cause == cause && r.state == RefundState::Denied) || !able;
-        if out.blocked {
-            out.because.push(
-                Reason::new(Rule::RefundBlocked)
-                    .with("cause", cause.as_str())
-                    .with("amount", wanted)
-                    .with("by_api", able),
-            );
-        }
-        return out;
+    let mut earlier = case.refunds.iter().filter(|r| r.cause == cause);
+    if !able || earlier.clone().any(blocks_another) {
+        out.blocked = true;
+        out.because.push(
+            Reason::new(Rule::RefundBlocked).with("cause", cause.as_str()).with("amount", wanted).with("by_api", able),
+        );
+        return;
+    }
+    if earlier.any(|r| r.state == RefundState::Denied && r.content_hash == hash) {
+        return;
     }
     let approve = policy.refunds.mode == RefundMode::Auto && wanted <= Sen::new(policy.refunds.auto_limit_sen);
     out.because.push(
@@ -98,26 +103,57 @@ pub(super) fn refunds(case: &Case, profile: &Profile, policy: &Policy, cause: Op
             .with("approved", approve),
     );
     out.actions.push(Action::Propose { cause, amount: wanted, approve, content_hash: hash });
-    out
 }
 
-/// An unsent refund whose cause is no longer the one that decides, or that a blocker freezes for good, ends.
-fn expire_what_no_longer_stands(case: &Case, cause: Option<Flag>, out: &mut Owed) {
-    let ending = match cause {
-        Some(flag @ (Flag::CancelledAfterPaid | Flag::RefundedOutside | Flag::Regression)) => Some(flag),
-        _ => None,
-    };
+/// Was this refund refused, or did it end after its number had been sent? Another number for the cause is then a
+/// person's to ask for: the first was answered no, or was never refused for good.
+fn blocks_another(refund: &Refund) -> bool {
+    match refund.state {
+        RefundState::Refused => true,
+        RefundState::Denied | RefundState::Expired => refund.was_ever_sent(),
+        RefundState::Proposed
+        | RefundState::Approved
+        | RefundState::Reserved
+        | RefundState::Sending
+        | RefundState::Unknown
+        | RefundState::Confirmed => false,
+    }
+}
+
+/// Ends the unsent refunds that nothing stands behind any more.
+fn expire_what_no_longer_stands(case: &Case, policy: &Policy, open: &BTreeSet<Flag>, out: &mut Owed) {
     for refund in case.refunds.iter().filter(|r| r.state.is_unsent()) {
-        if let Some(flag) = ending {
-            out.actions.push(Action::Expire {
-                refund_id: refund.id,
-                reason: format!("{} came up before it was sent", flag.as_str()),
-            });
-            out.because.push(
-                Reason::new(Rule::RefundExpired).with("cause", refund.cause.as_str()).with("because", flag.as_str()),
-            );
+        if let Some(reason) = why_it_ends(case, policy, open, refund) {
+            out.because
+                .push(Reason::new(Rule::RefundExpired).with("cause", refund.cause.as_str()).with("because", &reason));
+            out.actions.push(Action::Expire { refund_id: refund.id, reason });
         }
     }
+}
+
+fn why_it_ends(case: &Case, policy: &Policy, open: &BTreeSet<Flag>, refund: &Refund) -> Option<String> {
+    let by_policy = refund.proposed_by == POLICY_ACTOR;
+    // What a person proposed *because* of the cancellation stands on it.
+    let for_the_cancel = refund.cause == Flag::CancelledAfterPaid && !by_policy;
+    let came_up = if open.contains(&Flag::RefundedOutside) {
+        Some(Flag::RefundedOutside)
+    } else if open.contains(&Flag::CancelledAfterPaid) && !for_the_cancel {
+        Some(Flag::CancelledAfterPaid)
+    } else {
+        None
+    };
+    if let Some(flag) = came_up {
+        return Some(format!("{} came up before it was sent", flag.as_str()));
+    }
+    // A proposal of the rules lives as long as its debt. What was approved goes back to `proposed` first (the saga).
+    if !by_policy || refund.state != RefundState::Proposed {
+        return None;
+    }
+    if !open.contains(&refund.cause) {
+        return Some(format!("{} no longer stands", refund.cause.as_str()));
+    }
+    let owed = owed(case, policy, refund.cause, Some(refund.id));
+    (owed != refund.amount).then(|| format!("{owed} is owed now"))
 }
 
 /// In `auto` mode a proposal of the policy itself goes on without a person, up to the limit.
