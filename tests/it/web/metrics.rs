@@ -90,7 +90,9 @@ fn count_everything_once() {
         CallOutcome::Unreadable,
     ];
     for operation in [Operation::Token, Operation::Query, Operation::Refund] {
-        outcomes.map(|outcome| metrics::provider_call("shop", operation, outcome, SECOND));
+        for outcome in outcomes {
+            metrics::provider_call("shop", operation, outcome, SECOND);
+        }
     }
     metrics::fact("shop", Observation::Paid.as_str());
     metrics::parse_warning("shop", "amount");
@@ -104,8 +106,10 @@ fn count_everything_once() {
     metrics::stale_answers(1);
     metrics::poisoned_rows(1);
     metrics::budget_wait("shop", CallClass::Due.as_str(), SECOND);
-    [Worker::Check, Worker::Refund, Worker::Command, Worker::Webhook].map(metrics::worker_restarted);
-    [JobOutcome::Done, JobOutcome::Failed, JobOutcome::Incomplete].map(|o| metrics::job_ended("daily", o, SECOND));
+    [Worker::Check, Worker::Refund, Worker::Command, Worker::Webhook].into_iter().for_each(metrics::worker_restarted);
+    for outcome in [JobOutcome::Done, JobOutcome::Failed, JobOutcome::Incomplete] {
+        metrics::job_ended("daily", outcome, SECOND);
+    }
     metrics::gauges_read(false);
 }
 
@@ -189,7 +193,10 @@ insert into rekon.transactions (id, account, partner_reference_no, amount, state
   (5, 'shop',  'two flags', 1000, 'review',  2000, 500, 0, '{overpaid,regression}', '{overpaid,regression}', null, now()),
   (6, 'shop',  'excess',    1000, 'paid',    1500, 0, 500, '{overpaid}', '{overpaid}', null, now()),
   (7, 'shop',  'healed',    1000, 'paid',    1500, 500, 0, '{overpaid}', '{}', null, now()),
-  (8, 'kiosk', 'cancelled', 1000, 'refunding', 1000, 0, 1000, '{paid_after_cancel}', '{paid_after_cancel}', null, now());
+  (8, 'kiosk', 'cancelled', 1000, 'refunding', 1000, 0, 1000, '{paid_after_cancel}', '{paid_after_cancel}', null, now()),
+  (9, 'kiosk', 'paid just now', 1000, 'unpaid', null, 0, 0, '{}', '{}', now() + interval '1 second', null);
+insert into rekon.facts (transaction_id, seq, source, call_id, observation, echo, amount, currency, sent_at, answered_at, profile_hash)
+  values (9, 1, 'query', 'c', 'PAID', 'right', 1000, 'IDR', now(), now(), 'p');
 insert into rekon.journal (transaction_id, entry_no, at, upto_seq, kind, state, content, prev_hash, hash)
   select id, 1, now(), 0, 'decision', 'paid', '{}', sha256('a'), sha256('b') from rekon.transactions where id between 4 and 8;
 insert into rekon.postings (transaction_id, entry_no, line, account, debit, credit) values
@@ -204,7 +211,7 @@ insert into rekon.refund_saga (transaction_id, cause, amount, state, proposed_by
   (7, 'overpaid', 500, 'confirmed', 'policy', 'policy', 'h', 'R7', '{}', 'answer', now()),
   (8, 'paid_after_cancel', 1000, 'sending', 'policy', 'policy', 'h', 'R8', '{}', null, now()),
   (4, 'underpaid', 900.50, 'proposed', 'policy', null, 'h', null, null, null, null);
-insert into rekon.breakers (account, opened_at) values ('shop', now()), ('kiosk', null);
+insert into rekon.breakers (account, opened_at, probe_at) values ('shop', now(), now()), ('kiosk', null, null);
 insert into rekon.account_controls (account, refunds_stopped) values ('kiosk', 'a success named another amount');
 insert into rekon.runs (job, slot, state, finished_at) values
   ('daily', 'a', 'done', '2026-11-19T23:00:00Z'), ('daily', 'b', 'failed', '2026-11-20T23:00:00Z'), ('ad hoc', 'c', 'done', now())";
@@ -263,7 +270,7 @@ async fn gauges_are_what_stands_in_the_tables() {
 async fn each_broken_rule_of_money_is_counted_under_its_name() {
     let damages = [
         ("returned_at_most_paid", "update rekon.transactions set refunded_outside = 2000 where id = 5"),
-        ("paid_is_not_unpaid", "update rekon.transactions set state = 'unpaid' where id = 4"),
+        ("paid_is_not_unpaid", "update rekon.transactions set next_check_at = null where id = 9"),
         ("postings_balance", "update rekon.postings set credit = 499 where transaction_id = 6 and line = 3"),
         ("refunds_add_up", "update rekon.transactions set refunded_amount = 400 where id = 7"),
         ("refunds_add_up", "update rekon.refund_saga set state = 'refused' where transaction_id = 8"),
