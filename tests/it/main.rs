@@ -20,3 +20,5 @@ mod sim;
 mod sql;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod web;

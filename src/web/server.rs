@@ -1,0 +1,135 @@
+//! The listener, the routes and the end: bounds on every request, and a shutdown that lets requests in flight end.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::limit::RequestBodyLimitLayer;
+
+use super::{Problem, WebParts, WebState, probes, scrape};
+use crate::telemetry::metrics::ProcessMetrics;
+
+/// How often histograms are folded; without it they grow until somebody scrapes.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Why HTTP is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {}", advice(.source))]
+    Bind {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The operating system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The listener failed.
+    #[error("the HTTP server ended by itself")]
+    Serve(#[source] io::Error),
+}
+
+fn advice(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there, perhaps another rekon; stop it or set [server] listen to a free port"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "this user may not; set [server] listen to a port of 1024 or above".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; set [server] listen to one of its own, 127.0.0.1 or 0.0.0.0".to_owned()
+        }
+        _ => format!("{error}; set [server] listen to another address"),
+    }
+}
+
+/// Takes the address. Port 0 takes a free one.
+///
+/// # Errors
+/// The address is taken, forbidden, or not this machine's.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, WebError> {
+    TcpListener::bind(address).await.map_err(|source| WebError::Bind { address, source })
+}
+
+/// Answers until `shutdown` is cancelled and the requests in flight have ended, or their time is over.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(listener: TcpListener, parts: WebParts, shutdown: CancellationToken) -> Result<(), WebError> {
+    let drain_timeout = parts.limits.drain_timeout;
+    let metrics = parts.metrics.clone();
+    let stop = shutdown.clone();
+    let serving = axum::serve(listener, routes(parts)).with_graceful_shutdown(async move { stop.cancelled().await });
+    tokio::select! {
+        ended = async move { serving.await } => ended.map_err(WebError::Serve),
+        () = cut_off(&shutdown, drain_timeout) => {
+            tracing::warn!(seconds = drain_timeout.as_secs(), "requests in flight did not end in time and are cut off");
+            Ok(())
+        }
+        () = keep_up(metrics) => Ok(()),
+    }
+}
+
+async fn cut_off(shutdown: &CancellationToken, drain_timeout: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(drain_timeout).await;
+}
+
+async fn keep_up(metrics: ProcessMetrics) {
+    let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        metrics.upkeep();
+    }
+}
+
+fn routes(parts: WebParts) -> Router {
+    let body_max = parts.limits.body_max;
+    let state = WebState::new(parts);
+    Router::new()
+        .route("/healthz", get(probes::healthz))
+        .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(scrape::metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestBodyLimitLayer::new(body_max))
+        .layer(middleware::from_fn_with_state(state.clone(), bounds))
+        .with_state(state)
+}
+
+async fn not_found(request: Request) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", request.uri().path()))
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    let detail = format!("{} does not answer {}", request.uri().path(), request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+/// Ends a request that takes too long, and marks every answer as neither to be stored nor guessed at.
+async fn bounds(State(state): State<WebState>, request: Request, next: Next) -> Response {
+    let limits = &state.0.parts.limits;
+    let answered = tokio::time::timeout(limits.request_timeout, next.run(request)).await;
+    let mut response = answered.unwrap_or_else(|_| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long; try again").into_response()
+    });
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let detail = format!("a request's body may have {} bytes", limits.body_max);
+        response = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response();
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
