@@ -38,7 +38,7 @@ pub(crate) struct Context {
 pub(crate) enum OnSignal {
     /// The work is dropped where it stands, its open transaction rolls back; exit 75.
     Abandon,
-    /// The work sees [`Session::stop`] and comes to an end by itself; a second signal abandons it.
+    /// The work is told by its token and comes to an end by itself; a second signal abandons it.
     Drain,
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum Place {
     Private(EmbeddedOptions),
 }
 
-/// A command at work: the configuration, an open database and the wish to stop.
+/// A command at work: the configuration and an open database.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     /// The configuration.
@@ -69,8 +69,6 @@ pub(crate) struct Session<'a> {
     pub(crate) store: Store,
     /// Where its output goes.
     pub(crate) out: Output,
-    /// Cancelled by the first SIGINT or SIGTERM.
-    pub(crate) stop: CancellationToken,
 }
 
 impl Context {
@@ -97,7 +95,7 @@ impl Context {
         work: impl AsyncFnOnce(Session<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let place = self.place()?;
-        self.session(place, Schema::Current, OnSignal::Abandon, work)
+        self.session(place, Schema::Current, OnSignal::Abandon, async |session, _stop| work(session).await)
     }
 
     /// The database that the configuration names.
@@ -110,13 +108,14 @@ impl Context {
         }
     }
 
-    /// Works on a database. Must be called by the main thread, outside of any runtime.
+    /// Works on a database; the token is cancelled by the first SIGINT or SIGTERM. Must be called by the main thread,
+    /// outside of any runtime.
     pub(crate) fn session<T>(
         &self,
         place: Place,
         schema: Schema,
         on_signal: OnSignal,
-        work: impl AsyncFnOnce(Session<'_>) -> Result<T, Failure>,
+        work: impl AsyncFnOnce(Session<'_>, CancellationToken) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let config = self.config()?;
         let (options, private) = match place {
@@ -128,13 +127,13 @@ impl Context {
         };
         let result = self.until_signal(on_signal, async |stop| {
             let store = Store::connect(&options).await.map_err(Failure::Connect)?;
-            let session = Session { config, store: store.clone(), out: self.out, stop };
+            let session = Session { config, store: store.clone(), out: self.out };
             let result = match schema {
                 Schema::Current => checked(&store).await,
                 Schema::Any => Ok(()),
             };
             let result = match result {
-                Ok(()) => work(session).await,
+                Ok(()) => work(session, stop).await,
                 Err(failure) => Err(failure),
             };
             // A connection that does not close in time is the server's to clean up.

@@ -112,8 +112,6 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Sim(#[from] SimError),
     #[error("{0}")]
-    Usage(String),
-    #[error("{0}")]
     NotFound(String),
     #[error("cannot open {path}: check the name and that it may be read, or give - for stdin")]
     Input {
@@ -146,7 +144,6 @@ impl Failure {
             Self::Engine(error) => engine_exit(error),
             Self::Import(error) => import_exit(error),
             Self::Jobs(error) => jobs_exit(error),
-            Self::Usage(_) => Exit::Usage,
             Self::Sim(_)
             | Self::NotFound(_)
             | Self::Input { .. }

@@ -22,7 +22,7 @@ pub(crate) struct Migrate {}
 impl Migrate {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let place = context.place()?;
-        let version = context.session(place, Schema::Any, OnSignal::Abandon, async |session| {
+        let version = context.session(place, Schema::Any, OnSignal::Abandon, async |session, _stop| {
             session.store.migrate().await?;
             jobs::setup::setup(&session.store).await?;
             Ok(session.store.schema_version().await?)

@@ -6,6 +6,9 @@
 pub mod clock;
 pub mod decisions;
 pub mod error;
+pub mod explain;
+pub mod import;
+pub mod lookup;
 pub mod rulebook;
 pub mod settle;
 

@@ -7,10 +7,13 @@
 pub mod embedded;
 pub mod cases;
 pub mod error;
+pub mod import;
 pub mod leases;
 pub mod limits;
+pub mod reads;
 pub mod refunds;
 pub mod settle;
+mod target;
 
 use std::time::Duration;
 
