@@ -1,6 +1,124 @@
 //! What a person types: one file per command, exit codes, output as text or JSON. No logic that another door would need too.
+//!
+//! A new command is a file with a `clap::Args` struct and a `run(self, &Context) -> Result<Exit, Failure>`, one variant of
+//! [`Command`], one arm of [`Command::run`] and one heading in `docs/cli.md`; a test compares the last two.
+
+mod config;
+mod context;
+mod exceptions;
+mod exit;
+mod explain;
+mod import;
+mod migrate;
+mod output;
+mod recheck;
+mod reconcile;
+mod refunds;
+mod serve;
+mod signals;
+mod sim;
+mod status;
+mod transactions;
+mod wiring;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use context::Context;
+pub use exit::Exit;
+use exit::Failure;
+use output::Output;
+
+use crate::config::Environment;
+
+/// Reconcile QRIS payments: ask the provider what really happened, keep the ledger, return what should not have been taken
+#[derive(Debug, Parser)]
+#[command(
+    name = "rekon",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 clean, 1 failed, 2 usage, 3 open exceptions above the threshold, 4 incomplete, 5 invariant violated,\n\
+                  69 provider or database unavailable, 75 try again, 78 configuration.\n\n\
+                  Example: rekon status --config jobs.toml"
+)]
+struct Cli {
+    /// Read this configuration instead of the one that REKON_CONFIG names
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON: one document, or one object a line for lists
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Reconcile(reconcile::Reconcile),
+    Migrate(migrate::Migrate),
+    Import(import::Import),
+    Status(status::Status),
+    Explain(explain::Explain),
+    Recheck(recheck::Recheck),
+    #[command(subcommand)]
+    Transactions(transactions::Transactions),
+    #[command(subcommand)]
+    Exceptions(exceptions::Exceptions),
+    #[command(subcommand)]
+    Refunds(refunds::Refunds),
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    Sim(sim::SimCommand),
+}
+
+impl Command {
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match self {
+            Self::Serve(command) => command.run(context),
+            Self::Reconcile(command) => command.run(context),
+            Self::Migrate(command) => command.run(context),
+            Self::Import(command) => command.run(context),
+            Self::Status(command) => command.run(context),
+            Self::Explain(command) => command.run(context),
+            Self::Recheck(command) => command.run(context),
+            Self::Transactions(command) => command.run(context),
+            Self::Exceptions(command) => command.run(context),
+            Self::Refunds(command) => command.run(context),
+            Self::Config(command) => command.run(context),
+            Self::Sim(command) => command.run(context),
+        }
+    }
+}
+
+/// The command line as clap knows it, for manuals, completions and the test that holds `docs/cli.md` to it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Parses the command line, runs the command and returns the process's exit code.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version go to stdout with 0, a usage error to stderr with 2; a reader who left is no error.
+        Err(said) => {
+            drop(said.print());
+            return if said.use_stderr() { Exit::Usage.into() } else { Exit::Clean.into() };
+        }
+    };
+    let environment = Environment::from_process();
+    let plain = environment.variables.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let out = Output::new(cli.json, plain);
+    let context = Context::new(cli.config, environment, out);
+    match cli.command.run(&context) {
+        Ok(exit) => exit.into(),
+        Err(failure) if failure.is_broken_pipe() => Exit::Clean.into(),
+        Err(failure) => {
+            out.say(&format!("rekon: {}", failure.told()));
+            failure.exit().into()
+        }
+    }
 }

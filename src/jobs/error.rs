@@ -1,17 +1,25 @@
-//! What can go wrong in the job runtime itself.
+//! What can go wrong around the job runtime, told apart by what a person does about it.
 
 use crate::store::StoreError;
 
-/// A failure of the runtime.
+/// A failure of the job runtime.
 #[derive(Debug, thiserror::Error)]
 pub enum JobsError {
-    /// The database.
+    /// The database went away.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// apalis' own migrations.
+    Unavailable(#[from] StoreError),
+    /// This role may not create an extension that the runtime's tables need.
     #[error(
-        "apalis could not prepare its tables: {0}; it needs CREATE on the database and the extensions pgcrypto and hstore"
+        "the job runtime needs the extension {extension}, and this database role may not create it: let an administrator run `create extension if not exists {extension}` in this database, then run `rekon migrate` again ({cause})"
     )]
+    Extension {
+        /// `pgcrypto` or `hstore`.
+        extension: &'static str,
+        /// What Postgres said.
+        cause: String,
+    },
+    /// Anything else that its migrations met.
+    #[error("the job runtime's migrations could not be applied: {0}")]
     Setup(String),
     /// A schedule that cannot be run.
     #[error("[jobs.{job}] cron cannot be scheduled: {problem}")]

@@ -8,13 +8,16 @@ pub mod embedded;
 pub mod cases;
 pub mod error;
 pub mod gauges;
+pub mod import;
 pub mod leases;
 pub mod limits;
+pub mod reads;
 pub mod refunds;
 pub mod runs;
 pub mod settle;
 pub mod upkeep;
 pub mod wake;
+mod target;
 
 use std::time::Duration;
 

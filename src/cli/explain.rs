@@ -1,0 +1,157 @@
+//! `rekon explain`: why a row stands where it stands, from the evidence that is stored.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::{
+    cli::{
+        context::Context,
+        exit::{Exit, Failure},
+        output::{or_dash, table, wib, wib_or_dash},
+        transactions,
+    },
+    domain::money::Sen,
+    engine::explain::{self, Explanation},
+    store::reads::evidence::{EntryRow, FactRow},
+};
+
+/// Explain why a payment stands where it stands
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: rekon explain doku-main/INV-1")]
+pub(crate) struct Explain {
+    /// A partner_reference_no, or ACCOUNT/REF where it stands on several accounts
+    #[arg(value_name = "REF")]
+    reference: String,
+}
+
+impl Explain {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let explanation =
+            context.with_database(async |session| Ok(explain::explain(&session.store, &self.reference).await?))?;
+        context.out.document(&explanation, || page(&explanation))?;
+        Ok(Exit::Clean)
+    }
+}
+
+fn page(explanation: &Explanation) -> String {
+    let mut parts = vec![transactions::card(&explanation.transaction), why(explanation), timeline(explanation)];
+    if !explanation.refunds.is_empty() {
+        parts.push(refunds(explanation));
+    }
+    if !explanation.journal.is_empty() {
+        parts.push(journal(&explanation.journal));
+    }
+    if !explanation.balances.is_empty() {
+        let rows = explanation.balances.iter().map(|b| vec![b.account.clone(), b.side.to_owned(), b.amount.to_string()]);
+        parts.push(format!("Where its money is\n{}", table(&["account", "", "rupiah"], &[2], rows)));
+    }
+    parts.push(format!("What next\n  {}", explanation.what_next.join("\n  ")));
+    if let Some(answer) = &explanation.last_answer {
+        parts.push(format!("Last answer as it came\n  {answer}"));
+    }
+    parts.join("\n\n")
+}
+
+fn why(explanation: &Explanation) -> String {
+    let Some(at) = explanation.decided_at else {
+        return "Why\n  Nothing was decided yet: the row stands as it was written.".to_owned();
+    };
+    let mut text = format!("Why (decided {})", wib(at));
+    for because in &explanation.because {
+        let inputs: Vec<String> = because
+            .inputs
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+            .collect();
+        let facts: Vec<String> = because.facts.iter().map(|seq| format!("#{seq}")).collect();
+        let details = [inputs.join(" "), facts.join(" ")].join("  ");
+        write!(text, "\n  {}: {}", because.rule, because.sentence).unwrap_or_default();
+        if !details.trim().is_empty() {
+            write!(text, "\n      {}", details.trim()).unwrap_or_default();
+        }
+    }
+    text
+}
+
+/// Facts and the merchant's changes, which share one sequence.
+fn timeline(explanation: &Explanation) -> String {
+    let mut lines: Vec<(i32, Vec<String>)> =
+        explanation.facts.iter().map(|fact| (fact.seq, fact_line(fact))).collect();
+    lines.extend(explanation.changes.iter().map(|change| {
+        let what = if change.status_from == change.status_to {
+            "order changed".to_owned()
+        } else {
+            format!("order {} -> {}", change.status_from, change.status_to)
+        };
+        let detail: Vec<String> = change.detail.as_object().into_iter().flatten().filter_map(|(n, v)| set(n, v)).collect();
+        let cells = [format!("#{}", change.seq), wib(change.at), "merchant".into(), what, "-".into(), "-".into(), "-".into()];
+        (change.seq, cells.into_iter().chain(["-".to_owned(), detail.join(" ")]).collect())
+    }));
+    if lines.is_empty() {
+        return "What was said\n  Nothing yet.".to_owned();
+    }
+    lines.sort_by_key(|(seq, _)| *seq);
+    let header = ["seq", "when", "who", "what", "code", "amount", "echo", "seen", "doubt"];
+    format!("What was said\n{}", table(&header, &[5], lines.into_iter().map(|(_, cells)| cells)))
+}
+
+fn set(name: &str, value: &Value) -> Option<String> {
+    value.as_str().map(|value| format!("{name}={value}"))
+}
+
+fn fact_line(fact: &FactRow) -> Vec<String> {
+    let code = [fact.response_code.as_deref(), fact.latest_transaction_status.as_deref()].map(|c| c.unwrap_or("-")).join("/");
+    let amount = fact.amount.map(|amount| format!("{amount} {}", fact.currency.as_deref().unwrap_or("?")));
+    let seen = if fact.sightings > 1 { format!("{}x until {}", fact.sightings, wib(fact.last_at)) } else { "once".to_owned() };
+    let mut doubts = fact.warnings.clone();
+    doubts.extend(fact.doubt.clone());
+    doubts.extend(fact.bad_weather.then(|| "bad weather".to_owned()));
+    vec![
+        format!("#{}", fact.seq),
+        wib(fact.answered_at),
+        fact.source.clone(),
+        fact.observation.clone(),
+        code,
+        or_dash(amount),
+        fact.echo.clone(),
+        seen,
+        or_dash((!doubts.is_empty()).then(|| doubts.join(", "))),
+    ]
+}
+
+fn refunds(explanation: &Explanation) -> String {
+    let mut text = "Refunds".to_owned();
+    for refund in &explanation.refunds {
+        let proof = refund.proof.as_ref().map_or_else(String::new, |proof| format!(", proved by {proof}"));
+        let number = or_dash(refund.partner_refund_no.as_ref());
+        write!(text, "\n  {} {} for {}: {}{proof}", number, refund.amount, refund.cause, refund.state.as_str())
+            .unwrap_or_default();
+        let by = format!("proposed by {}, approved by {}", refund.proposed_by, or_dash(refund.approved_by.as_ref()));
+        write!(text, "\n      id {}, {by}, reason {}", refund.refund_id, or_dash(refund.reason.as_ref())).unwrap_or_default();
+        for attempt in explanation.attempts.iter().filter(|attempt| attempt.refund_id == refund.refund_id) {
+            let code = or_dash(attempt.response_code.as_ref());
+            let (sent, ended) = (wib(attempt.sent_at), wib_or_dash(attempt.ended_at));
+            let outcome = attempt.outcome.as_deref().unwrap_or("no answer");
+            write!(text, "\n      attempt {}: {sent} to {ended}, {outcome}, code {code}", attempt.attempt).unwrap_or_default();
+        }
+    }
+    text
+}
+
+fn journal(entries: &[EntryRow]) -> String {
+    let mut text = "Journal".to_owned();
+    for entry in entries {
+        let at = wib(entry.at);
+        write!(text, "\n  {} {at}  {} -> {} (seen up to #{})", entry.entry_no, entry.kind, entry.state, entry.upto_seq)
+            .unwrap_or_default();
+        for posting in &entry.postings {
+            let (side, amount) =
+                if posting.debit > Sen::ZERO { ("Dr", posting.debit) } else { ("Cr", posting.credit) };
+            write!(text, "\n      {side} {:<32}{amount:>20}", posting.account).unwrap_or_default();
+        }
+    }
+    text
+}

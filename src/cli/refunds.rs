@@ -1,0 +1,124 @@
+//! `rekon refunds`: money going back, in lists or one by one. Deciding about it is not here.
+
+use crate::{
+    cli::{
+        context::Context,
+        exit::{Exit, Failure},
+        output::{or_dash, table, wib, wib_or_dash},
+    },
+    domain::refund::RefundState,
+    engine::lookup,
+    store::reads::{RefundFilter, RefundRow},
+};
+
+/// List refunds and show single ones
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Example: rekon refunds list --state unknown")]
+pub(crate) enum Refunds {
+    /// List refunds, newest first
+    #[command(after_help = "Example: rekon refunds list --state proposed --account doku-main")]
+    List(List),
+    /// Show one refund
+    #[command(after_help = "Example: rekon refunds show 42")]
+    Show {
+        /// A partner_refund_no, or the refund's id
+        #[arg(value_name = "ID|PARTNER_REFUND_NO")]
+        refund: String,
+    },
+}
+
+/// Which refunds.
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// Only in this state of the saga
+    #[arg(long, value_parser = state)]
+    state: Option<RefundState>,
+    /// Only of this account
+    #[arg(long)]
+    account: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    limit: i64,
+    /// Only behind the refund with this id: the last one of the page before
+    #[arg(long, value_name = "ID")]
+    after: Option<i64>,
+}
+
+impl Refunds {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match self {
+            Self::List(list) => list.run(context),
+            Self::Show { refund } => {
+                let found = context.with_database(async |session| Ok(lookup::refund(&session.store, &refund).await?))?;
+                let refund = found.ok_or_else(|| {
+                    Failure::NotFound(format!("no refund {refund:?}: `rekon refunds list` shows ids and numbers"))
+                })?;
+                context.out.document(&refund, || card(&refund))?;
+                Ok(Exit::Clean)
+            }
+        }
+    }
+}
+
+impl List {
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let filter =
+            RefundFilter { state: self.state, account: self.account, after: self.after, limit: self.limit };
+        let refunds = context.with_database(async |session| Ok(session.store.list_refunds(&filter).await?))?;
+        context.out.list(&refunds, || page(&refunds))?;
+        if let Some(last) = refunds.last().filter(|_| i64::try_from(refunds.len()) == Ok(self.limit)) {
+            context.out.say(&format!("There may be more: --after {}", last.refund_id));
+        }
+        Ok(Exit::Clean)
+    }
+}
+
+fn state(word: &str) -> Result<RefundState, String> {
+    let known = || format!("known states: {}", RefundState::ALL.map(RefundState::as_str).join(", "));
+    RefundState::from_word(word).ok_or_else(known)
+}
+
+fn page(refunds: &[RefundRow]) -> String {
+    if refunds.is_empty() {
+        return "No refund passes these filters.".to_owned();
+    }
+    let header = ["id", "account", "partner_reference_no", "cause", "amount", "state", "partner_refund_no", "proof", "proposed"];
+    let lines = refunds.iter().map(|refund| {
+        vec![
+            refund.refund_id.to_string(),
+            refund.account.clone(),
+            refund.partner_reference_no.clone(),
+            refund.cause.clone(),
+            refund.amount.to_string(),
+            refund.state.as_str().to_owned(),
+            or_dash(refund.partner_refund_no.as_ref()),
+            or_dash(refund.proof.as_ref()),
+            wib(refund.proposed_at),
+        ]
+    });
+    table(&header, &[4], lines)
+}
+
+/// A refund as lines of name and value.
+pub(crate) fn card(refund: &RefundRow) -> String {
+    let lines = [
+        ("refund_id", refund.refund_id.to_string()),
+        ("account", refund.account.clone()),
+        ("partner_reference_no", refund.partner_reference_no.clone()),
+        ("cause", refund.cause.clone()),
+        ("amount", refund.amount.to_string()),
+        ("state", refund.state.as_str().to_owned()),
+        ("partner_refund_no", or_dash(refund.partner_refund_no.as_ref())),
+        ("refund_no", or_dash(refund.refund_no.as_ref())),
+        ("proof", or_dash(refund.proof.as_ref())),
+        ("reason", or_dash(refund.reason.as_ref())),
+        ("proposed", format!("{} by {}", wib(refund.proposed_at), refund.proposed_by)),
+        ("approved", format!("{} by {}", wib_or_dash(refund.approved_at), or_dash(refund.approved_by.as_ref()))),
+        ("reserved", wib_or_dash(refund.reserved_at)),
+        ("attempts", refund.attempts.to_string()),
+        ("last sent", wib_or_dash(refund.last_sent_at)),
+        ("ended", wib_or_dash(refund.ended_at)),
+    ];
+    let text: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<22}{value}")).collect();
+    text.join("\n")
+}

@@ -1,0 +1,205 @@
+//! `rekon serve`: the daemon. Probes and metrics answer from the first moment; the workers start when the database does.
+//! The first SIGTERM drains: nothing new is asked, calls in flight end, answers are written, leases go back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{
+        context::{Context, OnSignal, Place},
+        exit::{Exit, Failure},
+        output::Output,
+    },
+    config::{Config, LogFormat},
+    engine::Engine,
+    jobs,
+    store::{ConnectOptions, Store, StoreError, embedded::EmbeddedPostgres, limits::CallClass},
+    telemetry::{
+        heartbeat::Heartbeats,
+        logs::{self, Format, LogOptions},
+        metrics,
+    },
+    web::{self, WebLimits, WebParts},
+};
+
+/// Pause between attempts to reach a database that is not there yet.
+const KNOCK: Duration = Duration::from_secs(1);
+/// How often a wait for the database is said.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+
+/// What a daemon may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    /// Sweep, refunds, calendar.
+    Jobs,
+    /// Probes, metrics, notifications, API.
+    Http,
+}
+
+/// Run the daemon: ask what is due, return what is owed, answer probes and metrics
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: rekon serve --config jobs.toml --roles jobs,http")]
+pub(crate) struct Serve {
+    /// Do only these
+    #[arg(long, value_delimiter = ',', default_values_t = [Role::Jobs, Role::Http], value_name = "ROLES")]
+    roles: Vec<Role>,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Jobs => "jobs",
+            Self::Http => "http",
+        })
+    }
+}
+
+impl Serve {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let config = context.config()?;
+        init_logs(config)?;
+        // Settings that cannot work are said now, not when the database is there.
+        crate::engine::runtime::accounts(config)?;
+        let (options, private) = match context.place()? {
+            Place::Server(options) => (options, None),
+            Place::Private(options) => {
+                let server = EmbeddedPostgres::start(&options)?;
+                (ConnectOptions::to_private(&config.database, server.url()), Some(server))
+            }
+        };
+        let result = context.until_signal(OnSignal::Drain, async |stop| {
+            Daemon { config, options, roles: self.roles, stop, out: context.out }.run().await
+        });
+        if let Some(server) = private
+            && let Err(error) = server.stop()
+        {
+            context.out.say(&format!("rekon: {error}"));
+        }
+        result.map(|()| Exit::Clean)
+    }
+}
+
+/// Logs as the configuration wants them.
+pub(crate) fn init_logs(config: &Config) -> Result<(), Failure> {
+    let format = match config.log.format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    logs::init(&LogOptions { format, level: &config.log.level, colour: false }).map_err(Failure::Logs)
+}
+
+struct Daemon<'a> {
+    config: &'a Config,
+    options: ConnectOptions,
+    roles: Vec<Role>,
+    stop: CancellationToken,
+    out: Output,
+}
+
+impl Daemon<'_> {
+    async fn run(self) -> Result<(), Failure> {
+        let hearts = Heartbeats::new();
+        let (store_is, store_seen) = watch::channel(None);
+        let closing = CancellationToken::new();
+        let web = self.web(&hearts, store_seen, &closing).await?;
+        let worked = self.work(hearts, &store_is).await;
+        closing.cancel();
+        if let Some(web) = web {
+            match web.await {
+                Ok(served) => served?,
+                Err(error) => tracing::error!(%error, "the HTTP side ended badly"),
+            }
+        }
+        worked
+    }
+
+    /// Binds and answers, where the role is wanted.
+    async fn web(
+        &self,
+        hearts: &Heartbeats,
+        store: watch::Receiver<Option<Store>>,
+        closing: &CancellationToken,
+    ) -> Result<Option<tokio::task::JoinHandle<Result<(), web::WebError>>>, Failure> {
+        if !self.roles.contains(&Role::Http) {
+            return Ok(None);
+        }
+        let server = &self.config.server;
+        let listener = web::bind(server.listen).await?;
+        let address = listener.local_addr().map_err(Failure::Runtime)?;
+        self.out.say(&format!("rekon listens on http://{address} (/healthz /readyz /metrics)"));
+        let vocabulary = web::vocabulary(self.config.accounts.keys().cloned().collect());
+        let parts = WebParts {
+            store,
+            heartbeats: hearts.clone(),
+            metrics: metrics::install(&vocabulary).map_err(Failure::Metrics)?,
+            vocabulary,
+            draining: self.stop.clone(),
+            limits: WebLimits {
+                request_timeout: server.request_timeout,
+                body_max: server.body_max,
+                drain_timeout: server.drain_timeout,
+            },
+        };
+        Ok(Some(tokio::spawn(web::serve(listener, parts, closing.clone()))))
+    }
+
+    async fn work(&self, hearts: Heartbeats, store_is: &watch::Sender<Option<Store>>) -> Result<(), Failure> {
+        let Some(store) = self.database().await? else { return Ok(()) };
+        store_is.send_replace(Some(store.clone()));
+        if self.roles.contains(&Role::Jobs) {
+            self.jobs(store.clone(), hearts).await?;
+        } else {
+            self.stop.cancelled().await;
+        }
+        Ok(())
+    }
+
+    async fn jobs(&self, store: Store, hearts: Heartbeats) -> Result<(), Failure> {
+        let engine = Engine::start(store, self.config, CallClass::Due, &[], hearts).await?;
+        let ctx = Arc::clone(&engine.ctx);
+        let stopping = ctx.stop.clone();
+        let stop = self.stop.clone();
+        let relay = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+            stop.cancelled().await;
+            tracing::info!("draining: nothing new is asked, calls in flight end");
+            stopping.cancel();
+        }));
+        tracing::info!(accounts = ctx.accounts.len(), owner = %ctx.owner, "at work");
+        let ended = jobs::run(ctx, jobs::Roles { commands: true }).await;
+        drop(relay);
+        engine.finish().await?;
+        Ok(ended?)
+    }
+
+    /// Knocks until the database is there with the right schema; `None` when the process is to stop before.
+    async fn database(&self) -> Result<Option<Store>, Failure> {
+        let mut said: Option<Instant> = None;
+        loop {
+            match connect(&self.options).await {
+                Ok(store) => return Ok(Some(store)),
+                Err(error) if !error.is_transient() => return Err(Failure::Store(error)),
+                Err(error) => {
+                    if said.is_none_or(|at| at.elapsed() > SAY_EVERY) {
+                        tracing::warn!(%error, "waiting for the database; not ready meanwhile");
+                        said = Some(Instant::now());
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(KNOCK) => {}
+            }
+        }
+    }
+}
+
+async fn connect(options: &ConnectOptions) -> Result<Store, StoreError> {
+    let store = Store::connect(options).await?;
+    store.check_schema().await?;
+    Ok(store)
+}

@@ -1,0 +1,92 @@
+//! `rekon status`: one screen. Where do the rows stand, what is late, which money is at risk, what runs?
+
+use crate::{
+    cli::{
+        context::Context,
+        exit::{Exit, Failure},
+        output::{span, table, wib, wib_or_dash},
+    },
+    domain::{order::secs_between, state::State},
+    store::reads::overview::{Overview, StateCount},
+};
+
+/// Show where everything stands on one screen
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: rekon status --json")]
+pub(crate) struct Status {}
+
+impl Status {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let overview = context.with_database(async |session| Ok(session.store.overview().await?))?;
+        context.out.document(&overview, || screen(&overview))?;
+        Ok(Exit::Clean)
+    }
+}
+
+fn screen(overview: &Overview) -> String {
+    let mut parts = vec![format!("As of {}", wib(overview.at)), accounts(overview)];
+    if !overview.at_risk.is_empty() {
+        let rows = overview.at_risk.iter().map(|s| {
+            vec![s.account.clone(), s.cause.clone(), s.rows.to_string(), s.amount.to_string()]
+        });
+        parts.push(format!("Money at risk\n{}", table(&["account", "cause", "rows", "rupiah"], &[2, 3], rows)));
+    }
+    if !overview.refunds.is_empty() {
+        let rows = overview.refunds.iter().map(|r| vec![r.state.clone(), r.refunds.to_string(), r.amount.to_string()]);
+        parts.push(format!("Refunds\n{}", table(&["state", "refunds", "rupiah"], &[1, 2], rows)));
+    }
+    for breaker in &overview.breakers_open {
+        parts.push(format!(
+            "Account {} is not asked since {}: {}",
+            breaker.account,
+            wib(breaker.opened_at),
+            breaker.reason
+        ));
+    }
+    parts.push(runs(overview));
+    parts.join("\n\n")
+}
+
+fn accounts(overview: &Overview) -> String {
+    if overview.states.is_empty() {
+        return "No payments yet: `rekon import FILE.csv` brings the first.".to_owned();
+    }
+    let mut header = vec!["account"];
+    header.extend(State::ALL.map(State::as_str));
+    header.extend(["exceptions", "overdue", "oldest overdue"]);
+    let mut names: Vec<&str> = overview.states.iter().map(|count| count.account.as_str()).collect();
+    names.dedup();
+    let rows = names.into_iter().map(|account| {
+        let count = |state: State| {
+            let is_it = |c: &&StateCount| c.account == account && c.state == state.as_str();
+            overview.states.iter().find(is_it).map_or(0, |c| c.rows).to_string()
+        };
+        let waits = overview.backlog.iter().find(|backlog| backlog.account == account);
+        let mut row = vec![account.to_owned()];
+        row.extend(State::ALL.map(count));
+        row.push(waits.map_or(0, |backlog| backlog.exceptions).to_string());
+        row.push(waits.map_or(0, |backlog| backlog.due).to_string());
+        let oldest = waits.and_then(|backlog| backlog.oldest_due_at);
+        row.push(oldest.map_or_else(|| "-".to_owned(), |at| span(secs_between(at, overview.at))));
+        row
+    });
+    let numbers: Vec<usize> = (1..header.len()).collect();
+    table(&header, &numbers, rows)
+}
+
+fn runs(overview: &Overview) -> String {
+    if overview.last_runs.is_empty() {
+        return "No job has run yet.".to_owned();
+    }
+    let rows = overview.last_runs.iter().map(|run| {
+        vec![
+            run.job.clone(),
+            run.slot.clone(),
+            run.state.clone(),
+            wib(run.started_at),
+            wib_or_dash(run.finished_at),
+            run.requested_by.clone(),
+        ]
+    });
+    format!("Last runs\n{}", table(&["job", "slot", "state", "started", "finished", "asked by"], &[], rows))
+}

@@ -1,0 +1,21 @@
+//! Where the command line meets the providers: their names, and what each demands of an expected payment.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    config::Config,
+    domain::profile::RequiredReferences,
+    engine::{EngineError, runtime},
+    providers,
+};
+
+/// The providers that an account may name.
+pub(crate) fn known_providers() -> Vec<&'static str> {
+    providers::providers().iter().map(|p| p.name()).collect()
+}
+
+/// The references without which each configured account's provider cannot be asked.
+pub(crate) fn required_references(config: &Config) -> Result<BTreeMap<String, RequiredReferences>, EngineError> {
+    let accounts = runtime::accounts(config)?;
+    Ok(accounts.into_iter().map(|a| (a.name.clone(), a.profile.rules.required)).collect())
+}
