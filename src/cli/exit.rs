@@ -9,6 +9,8 @@ use crate::{
     jobs::JobsError,
     sim::SimError,
     store::{StoreError, embedded::EmbeddedError},
+    telemetry::{logs::LogsError, metrics::MetricsError},
+    web::WebError,
 };
 
 /// What the caller's shell sees.
@@ -125,6 +127,14 @@ pub(crate) enum Failure {
         #[source]
         source: std::io::Error,
     },
+    #[error(transparent)]
+    Web(#[from] WebError),
+    #[error(transparent)]
+    Logs(LogsError),
+    #[error("counters could not be set up")]
+    Metrics(#[source] MetricsError),
+    #[error("{0}")]
+    Usage(String),
     #[error("cannot write to stdout")]
     Output(#[source] std::io::Error),
     #[error("the operating system refused a thread or a signal handler")]
@@ -144,7 +154,10 @@ impl Failure {
             Self::Engine(error) => engine_exit(error),
             Self::Import(error) => import_exit(error),
             Self::Jobs(error) => jobs_exit(error),
+            Self::Usage(_) => Exit::Usage,
+            Self::Web(_) | Self::Logs(_) => Exit::Config,
             Self::Sim(_)
+            | Self::Metrics(_)
             | Self::NotFound(_)
             | Self::Input { .. }
             | Self::File { .. }

@@ -52,7 +52,7 @@ impl Import {
         let options = ImportOptions { skip_bad: self.skip_bad, bad_shown: self.show_bad };
         let report = context.with_database(async |session| {
             let progress = Arc::new(AtomicU64::new(0));
-            let rules = rules(session.config);
+            let rules = rules(session.config)?;
             let work = import::import(&session.store, file, rules, options, Arc::clone(&progress));
             Ok(with_bar(session.out, bytes, &progress, work).await?)
         })?;

@@ -14,6 +14,7 @@ mod output;
 mod recheck;
 mod reconcile;
 mod refunds;
+mod report;
 mod serve;
 mod signals;
 mod sim;

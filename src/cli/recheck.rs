@@ -8,7 +8,7 @@ use crate::{
         context::{Context, OnSignal, Schema},
         exit::{Exit, Failure},
     },
-    engine::{Engine, check, explain, lookup},
+    engine::{Engine, check, lookup},
     store::limits::CallClass,
     telemetry::heartbeat::Heartbeats,
 };
@@ -28,8 +28,8 @@ pub(crate) struct Recheck {
 impl Recheck {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let place = context.place()?;
-        context.session(place, Schema::Current, OnSignal::Drain, async |session| {
-            let found = lookup::find(&session.store, &self.reference).await?;
+        context.session(place, Schema::Current, OnSignal::Drain, async |session, _stop| {
+            let found = lookup::transaction(&session.store, &self.reference).await?;
             let engine = Engine::start(
                 session.store.clone(),
                 session.config,
@@ -49,12 +49,11 @@ impl Recheck {
                 session.out.say("rekon: the provider could not be asked in time (budget or breaker); nothing was changed");
                 return Ok(Exit::TryAgain);
             };
-            let account = explain::explain(&session.store, &self.reference).await?;
-            session.out.document(&account, || {
-                let row = &account.payment;
+            let row = lookup::transaction(&session.store, &self.reference).await?;
+            session.out.document(&row, || {
                 let flags = if row.flags.is_empty() { String::new() } else { format!(" ({})", row.flags.join(", ")) };
                 let paid = row.paid_amount.map(|a| format!(", paid Rp {a}")).unwrap_or_default();
-                format!("{}: {}{flags}{paid}; the provider said {} just now", found.partner_reference_no, row.state, answer.observation.as_str())
+                format!("{}: {}{flags}{paid}; the provider said {} just now", found.partner_reference_no, row.state.as_str(), answer.observation.as_str())
             })?;
             Ok(if answer.observation == crate::domain::observation::Observation::Indeterminate { Exit::Unavailable } else { Exit::Clean })
         })

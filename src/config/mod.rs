@@ -20,6 +20,7 @@ mod server;
 mod show;
 mod url;
 mod values;
+pub(crate) use values::parse_duration;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -121,7 +121,7 @@ const LOOP_LIMIT: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Puts a process together. `only` names the accounts it works on; empty means all.
-    pub async fn start(store: Store, config: &Config, class: CallClass, only: &[String]) -> Result<Self, EngineError> {
+    pub async fn start(store: Store, config: &Config, class: CallClass, only: &[String], hearts: Heartbeats) -> Result<Self, EngineError> {
         let accounts = accounts(config)?;
         let rulebook =
             Arc::new(Rulebook::new(config.policy, accounts.iter().map(|a| (a.name.clone(), a.profile.rules.clone()))));
@@ -138,7 +138,6 @@ impl Engine {
             keep: config.jobs.sweep.lease.saturating_mul(KEEP_ANSWERS_LEASES),
         };
         let (answers, work) = settler::settler(store.clone(), Arc::clone(&rulebook), settings, settled.clone());
-        let hearts = Heartbeats::new();
         let mut runtimes = BTreeMap::new();
         for account in accounts.into_iter().filter(|a| only.is_empty() || only.contains(&a.name)) {
             let time = Arc::clone(&clock);

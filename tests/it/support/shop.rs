@@ -108,7 +108,7 @@ impl Shop {
 
     /// The same on a store of one's own.
     pub(crate) async fn work_on(&self, store: Store) -> Result<Working, EngineError> {
-        let engine = Engine::start(store, &self.config(), CallClass::Due, &[]).await?;
+        let engine = Engine::start(store, &self.config(), CallClass::Due, &[], rekon::telemetry::heartbeat::Heartbeats::new()).await?;
         let ctx = Arc::clone(&engine.ctx);
         let workers = tokio::spawn(jobs::run(Arc::clone(&ctx), Roles { commands: false }));
         Ok(Working { ctx, engine, workers })
