@@ -88,7 +88,10 @@ fn start_embedded() -> (EmbeddedPostgres, Child) {
     let first = std::env::temp_dir().join(&name);
     match start_in(&first) {
         // Run by root with a TMPDIR of his own: the server's account cannot go there, but it can go here.
-        Err(EmbeddedError::Folder { .. }) => start_in(&Path::new("/tmp").join(&name)),
+        Err(EmbeddedError::Folder { .. }) => {
+            drop(fs::remove_dir(&first));
+            start_in(&Path::new("/tmp").join(&name))
+        }
         other => other,
     }
     .unwrap_or_else(|error| panic!("{error}"))
