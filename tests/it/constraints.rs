@@ -51,3 +51,18 @@ async fn every_table_says_what_it_is_for() {
         .await;
     assert_eq!(silent, "-", "tables without a comment");
 }
+
+#[tokio::test]
+async fn what_is_never_deleted_is_never_truncated_either() {
+    let db = TestDb::new().await;
+    // Bits of pg_trigger.tgtype: 8 delete, 32 truncate.
+    let guarded = |bit: u32| {
+        format!(
+            "select array_agg(distinct tgrelid::regclass::text order by tgrelid::regclass::text) from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+              where p.proname = 'refuse' and tgtype & {bit} <> 0"
+        )
+    };
+    let (deletes, truncates) = (db.text(&guarded(8)).await, db.text(&guarded(32)).await);
+    assert_eq!(deletes, truncates);
+    assert!(deletes.contains("rekon.transactions}") && deletes.contains("rekon.facts,"), "{deletes}");
+}

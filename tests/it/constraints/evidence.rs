@@ -159,3 +159,15 @@ async fn a_posting_has_one_side_on_a_known_account() {
     db.expect_refused("delete from rekon.postings", "postings_stay").await;
     db.expect_refused("truncate rekon.postings", "postings_stay_all").await;
 }
+
+#[tokio::test]
+async fn a_day_is_sealed_once_and_for_ever() {
+    let db = with_payment().await;
+    let seal = "insert into rekon.seals (day, chains, head) values ('2026-11-19', 1, sha256(''))";
+    db.expect_refused(&seal.replace("sha256('')", "'\\x00'"), "seals_head_is_sha256").await;
+    db.run(seal).await;
+    db.expect_refused(seal, "seals_pkey").await;
+    db.expect_refused("update rekon.seals set chains = 2", "seals_stay").await;
+    db.expect_refused("delete from rekon.seals", "seals_stay").await;
+    db.expect_refused("truncate rekon.seals", "seals_stay_all").await;
+}

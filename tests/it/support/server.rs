@@ -13,6 +13,7 @@ use std::{
     thread,
 };
 
+use apalis_postgres::PostgresStorage;
 use rekon::store::{
     Store,
     embedded::{EmbeddedError, EmbeddedOptions, EmbeddedPostgres},
@@ -41,7 +42,10 @@ pub(super) async fn create_database() -> (String, String) {
     let server = SERVER.get_or_init(start);
     let name = format!("rekon_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let _one_at_a_time = CREATES.lock().await;
-    admin(&server.admin_url, &format!("create database {name} template {}", server.template)).await;
+    let mut connection = PgConnection::connect(&server.admin_url).await.expect("the test server answers");
+    run(&mut connection, &format!("create database {name} template {}", server.template)).await;
+    forget_our_schema(&mut connection, &name).await;
+    connection.close().await.expect("the connection closes");
     let url = with_database(&server.admin_url, &name);
     (name, url)
 }
@@ -84,7 +88,10 @@ fn start_embedded() -> (EmbeddedPostgres, Child) {
     let first = std::env::temp_dir().join(&name);
     match start_in(&first) {
         // Run by root with a TMPDIR of his own: the server's account cannot go there, but it can go here.
-        Err(EmbeddedError::Folder { .. }) => start_in(&Path::new("/tmp").join(&name)),
+        Err(EmbeddedError::Folder { .. }) => {
+            drop(fs::remove_dir(&first));
+            start_in(&Path::new("/tmp").join(&name))
+        }
         other => other,
     }
     .unwrap_or_else(|error| panic!("{error}"))
@@ -137,16 +144,26 @@ async fn make_template(admin_url: &str) -> String {
         .expect("pg_database can be read");
     if !there {
         run(&mut connection, &format!("create database {draft}")).await;
+        forget_our_schema(&mut connection, &draft).await;
         let url = with_database(admin_url, &draft);
         let store = Store::connect(&super::connect_options(&url)).await.expect("the template answers");
         store.migrate().await.unwrap_or_else(|error| panic!("{error}"));
         store.migrate().await.expect("a second migration does nothing");
         store.check_schema().await.expect("the schema is this program's");
+        PostgresStorage::setup(store.pool())
+            .await
+            .unwrap_or_else(|error| panic!("the job runtime's own tables: {error}"));
         store.close().await;
         run(&mut connection, &format!("alter database {draft} rename to {name}")).await;
     }
     connection.close().await.expect("the connection closes");
     name
+}
+
+/// The private server's role has the name of our schema, which would put it on the search path: an unqualified table would
+/// pass every test and fail at a merchant's.
+async fn forget_our_schema(connection: &mut PgConnection, name: &str) {
+    run(connection, &format!("alter database {name} set search_path = public")).await;
 }
 
 async fn admin(url: &str, sql: &str) {
