@@ -170,8 +170,9 @@ impl Budget {
             spacing_us,
             burst: i32::try_from(burst).unwrap_or(i32::MAX),
             share_permille: self.share_permille(class),
-            near_us: i64::try_from(NEAR.as_micros()).unwrap_or(0),
-            far_us: i64::try_from(FAR.as_micros()).unwrap_or(0),
+            near_us: micros_of(NEAR),
+            // A class's own slots must lie within reach whatever burst the others have just used.
+            far_us: micros_of(FAR).max(micros_of(NEAR).saturating_add(burst.saturating_add(4).saturating_mul(spacing_us))),
         }
     }
 
@@ -195,6 +196,10 @@ impl Budget {
             CallClass::Due => due,
         }
     }
+}
+
+fn micros_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn micros(us: i64) -> Duration {

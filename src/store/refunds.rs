@@ -37,7 +37,7 @@ pub struct AccountControl {
 
 const PROPOSE: &str = "-- store::refunds::propose
 insert into rekon.refund_saga (transaction_id, cause, sequence, amount, state, proposed_by, approved_by, approved_at, content_hash, next_at)
-values ($1, $2, coalesce((select max(sequence) filter (where state = 'refused') from rekon.refund_saga where transaction_id = $1 and cause = $2), 0) + 1,
+values ($1, $2, coalesce((select max(sequence) filter (where partner_refund_no is not null) from rekon.refund_saga where transaction_id = $1 and cause = $2), 0) + 1,
         $3::bigint::numeric / 100, case when $5::text is null then 'proposed' else 'approved' end, $4, $5,
         case when $5::text is null then null else clock_timestamp() end, $6, $7)
 returning id, sequence";
