@@ -1,3 +1,5 @@
+//! Settings that make an account, and settings that must not.
+
 use super::*;
 use crate::{domain::observation::Observation, providers::fixture};
 

@@ -1,3 +1,5 @@
+//! The life of a token, on a clock that is moved by hand where time matters.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The transport against sockets that answer, stall, cut and flood.
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
