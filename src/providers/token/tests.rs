@@ -38,6 +38,19 @@ async fn a_failed_fetch_is_everybodys_answer_and_the_next_call_tries_again() {
 }
 
 #[tokio::test]
+async fn a_caller_without_budget_does_not_speak_for_those_who_have_some() {
+    let cache = TokenCache::default();
+    let denied = cache.get(|| async {
+        tokio::task::yield_now().await;
+        Err(TokenError::Denied)
+    });
+    let granted = cache.get(|| async { Ok(granted("t", 900)) });
+    let (first, second) = tokio::join!(denied, granted);
+    assert!(first.is_err_and(|e| e == TokenError::Denied));
+    assert_eq!(second.unwrap().text, "t");
+}
+
+#[tokio::test]
 async fn a_token_is_refreshed_at_nine_tenths_of_its_life() {
     let cache = TokenCache::default();
     let asked_at = Instant::now();
