@@ -32,6 +32,7 @@ pub use environment::{CONFIG_VARIABLE, Environment};
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use jobs::{Daily, Jobs, Prune, Seal, Sweep};
 pub use reader::Setting;
+pub(crate) use reader::nearest_name;
 pub use schedule::{Missed, Schedule};
 pub use server::{Log, LogFormat, Server};
 
