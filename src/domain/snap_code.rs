@@ -92,6 +92,7 @@ impl ResponseCode {
         }
     }
 
+    #[expect(clippy::match_same_arms, reason = "one arm for each reason")]
     const fn refund_no(http: u16, case: u8) -> ReplyClass {
         match (http, case) {
             // Amount, count, token, merchant and account limits, cut-off hours, lack of balance: all pass with time.

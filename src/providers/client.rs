@@ -182,7 +182,7 @@ impl AccountClient {
             Err(error) => return Ok(without_token(&error)),
         };
         let first = self.query_once(asked, &token, permit).await?;
-        let is_token_refused = response_code(&first.answer.response_code)
+        let is_token_refused = response_code(first.answer.response_code.as_ref())
             .is_some_and(|code| code.query_class() == QueryClass::TokenInvalid);
         if !is_token_refused {
             return Ok(first);
@@ -220,7 +220,7 @@ impl AccountClient {
             Err(error) => return Ok(refund_unanswered(error, sent.external_id)),
         };
         let reading = self.account.provider.read_refund(&self.account, asked, &response);
-        let code = response_code(&reading.reply.response_code);
+        let code = response_code(reading.reply.response_code.as_ref());
         if code.is_some_and(|code| code.query_class() == QueryClass::TokenInvalid) {
             self.tokens.drop_if_current(&token);
         }
@@ -257,7 +257,7 @@ impl AccountClient {
         };
         let reading = self.account.provider.read_query(&self.account, asked, &response);
         Ok(QueryResult {
-            failure: failure(response.status, response_code(&reading.answer.response_code)),
+            failure: failure(response.status, response_code(reading.answer.response_code.as_ref())),
             meta: meta(&response, reading.drift, sent.external_id),
             raw: self.without_secrets(response.body, token),
             answer: reading.answer,
@@ -322,8 +322,8 @@ fn redact(body: Vec<u8>, secrets: &[&str]) -> Vec<u8> {
     }
 }
 
-fn response_code(text: &Option<String>) -> Option<ResponseCode> {
-    text.as_deref().and_then(ResponseCode::parse)
+fn response_code(digits: Option<&String>) -> Option<ResponseCode> {
+    digits.and_then(|digits| ResponseCode::parse(digits))
 }
 
 fn failure(http_status: u16, code: Option<ResponseCode>) -> Option<Failure> {

@@ -9,10 +9,13 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Provider, wire::Method};
-use crate::domain::{
-    chain::fingerprint,
-    observation::{Observation, StatusMap, StatusMapError, StatusMeaning},
-    profile::{Ladder, Profile, RefundAbility, RefundRepeat, RequiredReferences},
+use crate::{
+    config::nearest_name,
+    domain::{
+        chain::fingerprint,
+        observation::{Observation, StatusMap, StatusMapError, StatusMeaning},
+        profile::{Ladder, Profile, RefundAbility, RefundRepeat, RequiredReferences},
+    },
 };
 
 /// How transactions are signed.
@@ -274,12 +277,8 @@ fn merge(base: &mut Table, over: &Table, prefix: &str) -> Result<(), ProfileErro
 }
 
 fn nearest(key: &str, known: &Table) -> Option<String> {
-    known
-        .keys()
-        .map(|name| (strsim::damerau_levenshtein(key, name), name))
-        .min()
-        .filter(|(distance, _)| *distance <= 3)
-        .map(|(_, name)| name.clone())
+    let known: Vec<&str> = known.keys().map(String::as_str).collect();
+    nearest_name(key, &known).map(str::to_owned)
 }
 
 fn ladder(table: &BTreeMap<String, Vec<String>>) -> Result<Ladder, ProfileError> {

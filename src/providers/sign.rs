@@ -53,7 +53,11 @@ impl std::fmt::Debug for HmacKey {
 
 impl HmacKey {
     /// Expands a secret.
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length; the error belongs to block ciphers")]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "HMAC takes keys of every length; the error belongs to block ciphers"
+    )]
     pub fn new(secret: &SecretString) -> Self {
         Self(Hmac::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes keys of every length"))
     }

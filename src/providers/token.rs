@@ -129,7 +129,6 @@ impl TokenCache {
     fn store(&self, asked_at: Instant, granted: Result<GrantedToken, TokenError>) -> Result<Arc<Token>, TokenError> {
         let now = Instant::now();
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        slot.fetches = slot.fetches.wrapping_add(1);
         match granted {
             Ok(granted) => {
                 let life = Duration::from_secs(u64::from(granted.life_secs));
@@ -138,21 +137,22 @@ impl TokenCache {
                     refresh_at: asked_at + life * 9 / 10,
                     expires_at: asked_at + life,
                 });
-                slot.token = Some(Arc::clone(&token));
-                slot.last_error = None;
-                slot.quiet_until = None;
+                *slot = Slot {
+                    token: Some(Arc::clone(&token)),
+                    fetches: slot.fetches.wrapping_add(1),
+                    last_error: None,
+                    quiet_until: None,
+                };
                 Ok(token)
             }
             Err(error) => {
-                slot.last_error = Some(error.clone());
-                match slot.token.as_ref().filter(|token| now < token.expires_at) {
-                    Some(old) => {
-                        let old = Arc::clone(old);
-                        slot.quiet_until = Some(now + REFRESH_PAUSE);
-                        Ok(old)
-                    }
-                    None => Err(error),
+                // A budget that refused one caller may grant the next, who is of another class: not shared.
+                if error != TokenError::Denied {
+                    slot.fetches = slot.fetches.wrapping_add(1);
+                    slot.last_error = Some(error.clone());
+                    slot.quiet_until = Some(now + REFRESH_PAUSE);
                 }
+                slot.token.clone().filter(|old| now < old.expires_at).ok_or(error)
             }
         }
     }

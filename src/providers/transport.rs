@@ -20,8 +20,9 @@ use super::wire::{HttpRequest, HttpResponse, KEPT_HEADERS, Method};
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 /// Longest time for TCP and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence while an answer is read; the total of a call is the account's.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest silence while an answer is awaited or read: the longest `timeout` an account may have, so that the account's
+/// own, which covers the whole call, is always the one that counts.
+const READ_TIMEOUT: Duration = Duration::from_mins(5);
 /// As many idle connections as calls can be in flight: a new connection costs more CPU than a call.
 const IDLE_PER_HOST: usize = 1_024;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);

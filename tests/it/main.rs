@@ -11,6 +11,7 @@ mod constraints;
 mod embedded;
 #[cfg(test)]
 mod engine;
+#[cfg(test)]
 mod providers;
 #[cfg(test)]
 mod report;

@@ -1,3 +1,5 @@
+//! Answers as readings, and what they must mean. How a body becomes a reading is tested in `providers`.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

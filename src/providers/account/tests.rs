@@ -1,3 +1,5 @@
+//! Settings that make an account, and settings that must not.
+
 use super::*;
 use crate::{domain::observation::Observation, providers::fixture};
 
@@ -42,7 +44,10 @@ fn an_account_that_cannot_work_says_which_and_why() {
     let good = fixture::settings;
     for (settings, words) in [
         (AccountSettings { provider: "dokku".into(), ..good() }, ["doku-main", "unknown provider \"dokku\""]),
-        (AccountSettings { inquiry: "status".into(), ..good() }, ["doku-main", "has no inquiry \"status\"; it has: query"]),
+        (
+            AccountSettings { inquiry: "status".into(), ..good() },
+            ["doku-main", "has no inquiry \"status\"; it has: query"],
+        ),
         (AccountSettings { private_key: None, ..good() }, ["doku-main", "needs `private_key`"]),
         (AccountSettings { private_key: Some("nonsense".into()), ..good() }, ["doku-main", "openssl pkcs8"]),
         (AccountSettings { client_id: String::new(), ..good() }, ["doku-main", "`client_id`"]),
@@ -50,7 +55,10 @@ fn an_account_that_cannot_work_says_which_and_why() {
         (AccountSettings { client_id: "a\r\nX-Evil: 1".into(), ..good() }, ["doku-main", "`client_id`"]),
         (AccountSettings { base_url: "ftp://x".into(), ..good() }, ["doku-main", "`base_url`"]),
         (AccountSettings { base_url: "https://user@host".into(), ..good() }, ["doku-main", "`base_url`"]),
-        (AccountSettings { profile: "refund_repaet = 1".parse().unwrap(), ..good() }, ["doku-main", "did you mean `refund_repeat`?"]),
+        (
+            AccountSettings { profile: "refund_repaet = 1".parse().unwrap(), ..good() },
+            ["doku-main", "did you mean `refund_repeat`?"],
+        ),
     ] {
         let message = refused(settings);
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
@@ -59,7 +67,9 @@ fn an_account_that_cannot_work_says_which_and_why() {
 
 #[test]
 fn only_the_sandbox_and_this_machine_are_play_money() {
-    let at = |base_url: &str| Account::try_new(AccountSettings { base_url: base_url.into(), ..fixture::settings() }).unwrap();
+    let at = |base_url: &str| {
+        Account::try_new(AccountSettings { base_url: base_url.into(), ..fixture::settings() }).unwrap()
+    };
     assert!(at("https://api-sandbox.doku.com").is_sandbox());
     assert!(at("http://127.0.0.1:9099").is_sandbox());
     assert!(at("http://[::1]:9099").is_sandbox());

@@ -13,11 +13,14 @@ use crate::{
     providers::{AccountSettings, fixture},
 };
 
-/// Requests as they came, and the answers still to give; `None` closes the connection.
+/// A status and a body, or a closed connection.
+type Reply = Option<(u16, String)>;
+
+/// Requests as they came, and the answers still to give.
 #[derive(Default)]
 struct Script {
     seen: Mutex<Vec<String>>,
-    answers: Mutex<Vec<Option<(u16, String)>>>,
+    answers: Mutex<Vec<Reply>>,
 }
 
 impl Script {
@@ -49,7 +52,7 @@ impl Counting {
     }
 }
 
-async fn provider_answering(answers: Vec<Option<(u16, String)>>) -> (AccountClient, Arc<Script>) {
+async fn provider_answering(answers: Vec<Reply>) -> (AccountClient, Arc<Script>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     let script = Arc::new(Script { answers: Mutex::new(answers.into_iter().rev().collect()), ..Script::default() });
@@ -60,7 +63,8 @@ async fn provider_answering(answers: Vec<Option<(u16, String)>>) -> (AccountClie
             served.seen.lock().unwrap().push(request);
             let answer = served.answers.lock().unwrap().pop().flatten();
             if let Some((status, body)) = answer {
-                let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+                let head =
+                    format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
                 socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
             }
         }
@@ -87,20 +91,25 @@ async fn read_request(socket: &mut tokio::net::TcpStream) -> String {
     }
 }
 
-fn token(text: &str) -> Option<(u16, String)> {
-    Some((200, format!(r#"{{"responseCode":"2007300","accessToken":"{text}","expiresIn":"900"}}"#)))
+fn token(text: &str) -> (u16, String) {
+    (200, format!(r#"{{"responseCode":"2007300","accessToken":"{text}","expiresIn":"900"}}"#))
 }
 
-fn paid() -> Option<(u16, String)> {
-    Some((
+fn paid() -> (u16, String) {
+    (
         200,
         r#"{"responseCode":"2005100","originalPartnerReferenceNo":"INV-1","latestTransactionStatus":"00","amount":{"value":1200,"currency":"IDR"}}"#
             .to_owned(),
-    ))
+    )
 }
 
-fn coded(status: u16, code: &str) -> Option<(u16, String)> {
-    Some((status, format!(r#"{{"responseCode":"{code}"}}"#)))
+fn coded(status: u16, code: &str) -> (u16, String) {
+    (status, format!(r#"{{"responseCode":"{code}"}}"#))
+}
+
+/// None of them closes the connection.
+fn all(answers: Vec<(u16, String)>) -> Vec<Reply> {
+    answers.into_iter().map(Some).collect()
 }
 
 async fn query(client: &AccountClient, permit: &Counting) -> QueryResult {
@@ -113,7 +122,7 @@ fn external_id(request: &str) -> &str {
 
 #[tokio::test]
 async fn the_first_query_fetches_a_token_and_the_second_uses_it_and_each_call_is_counted() {
-    let (client, script) = provider_answering(vec![token("t-one-long"), paid(), paid()]).await;
+    let (client, script) = provider_answering(all(vec![token("t-one-long"), paid(), paid()])).await;
     let permit = Counting::default();
     for _ in 0..2 {
         let result = query(&client, &permit).await;
@@ -130,7 +139,7 @@ async fn the_first_query_fetches_a_token_and_the_second_uses_it_and_each_call_is
 
 #[tokio::test]
 async fn a_refused_token_is_fetched_once_and_the_query_asked_once_more_under_a_new_id() {
-    let answers = vec![token("t-one"), coded(401, "4015101"), token("t-two"), paid()];
+    let answers = all(vec![token("t-one"), coded(401, "4015101"), token("t-two"), paid()]);
     let (client, script) = provider_answering(answers).await;
     let permit = Counting::default();
     assert_eq!(query(&client, &permit).await.answer.observation, Observation::Paid);
@@ -142,7 +151,7 @@ async fn a_refused_token_is_fetched_once_and_the_query_asked_once_more_under_a_n
 
 #[tokio::test]
 async fn a_token_refused_twice_is_not_asked_for_a_third_time() {
-    let answers = vec![token("t-one"), coded(401, "4015101"), token("t-two"), coded(401, "4015101")];
+    let answers = all(vec![token("t-one"), coded(401, "4015101"), token("t-two"), coded(401, "4015101")]);
     let (client, script) = provider_answering(answers).await;
     let result = query(&client, &Counting::default()).await;
     assert_eq!(result.answer.observation, Observation::Indeterminate);
@@ -152,7 +161,7 @@ async fn a_token_refused_twice_is_not_asked_for_a_third_time() {
 
 #[tokio::test]
 async fn without_a_token_nothing_is_asked() {
-    let (client, script) = provider_answering(vec![coded(401, "4017300"), None]).await;
+    let (client, script) = provider_answering(vec![Some(coded(401, "4017300")), None]).await;
     let permit = Counting::default();
     let result = query(&client, &permit).await;
     assert_eq!(result.answer, Answer::indeterminate(NO_TOKEN));
@@ -164,7 +173,7 @@ async fn without_a_token_nothing_is_asked() {
 
 #[tokio::test]
 async fn a_denied_call_is_no_call() {
-    let (client, script) = provider_answering(vec![token("t")]).await;
+    let (client, script) = provider_answering(vec![Some(token("t"))]).await;
     for refuses in [CallKind::Token, CallKind::Query, CallKind::Refund] {
         let permit = Counting { refuses: Some(refuses), ..Counting::default() };
         let asked = client.asked("INV-1", Some("DK1"), None);
@@ -184,13 +193,13 @@ async fn an_outage_is_a_failure_and_a_refusal_or_a_doubt_is_none() {
     for (answer, failure) in [
         (None, Some(Failure::Transport(TransportError::Reset))),
         (Some((502, "<html>".to_owned())), Some(Failure::ServerError)),
-        (coded(200, "5005101"), Some(Failure::ServerError)),
-        (coded(401, "4015100"), Some(Failure::Unauthorized)),
-        (coded(429, "4295100"), None),
-        (coded(400, "4005101"), None),
-        (coded(200, "9"), None),
+        (Some(coded(200, "5005101")), Some(Failure::ServerError)),
+        (Some(coded(401, "4015100")), Some(Failure::Unauthorized)),
+        (Some(coded(429, "4295100")), None),
+        (Some(coded(400, "4005101")), None),
+        (Some(coded(200, "9")), None),
     ] {
-        let (client, _script) = provider_answering(vec![token("t"), answer.clone()]).await;
+        let (client, _script) = provider_answering(vec![Some(token("t")), answer.clone()]).await;
         let result = query(&client, &Counting::default()).await;
         assert_eq!(result.failure, failure, "{answer:?}");
         assert_eq!(result.answer.observation, Observation::Indeterminate, "{answer:?}");
@@ -201,7 +210,7 @@ async fn an_outage_is_a_failure_and_a_refusal_or_a_doubt_is_none() {
 async fn a_refund_goes_out_once_with_the_stored_bytes() {
     let body = r#"{"partnerRefundNo":"R1","reason":"stored"}"#;
     let done = r#"{"responseCode":"2007800","partnerRefundNo":"R1","refundNo":"Q1","refundAmount":{"value":"12.50","currency":"IDR"}}"#;
-    let (client, script) = provider_answering(vec![token("t"), Some((200, done.to_owned()))]).await;
+    let (client, script) = provider_answering(all(vec![token("t"), (200, done.to_owned())])).await;
     let asked = client.asked("INV-1", Some("DK1"), None);
     let result = client.refund(&asked, body, &Counting::default()).await.unwrap();
     assert_eq!((result.reply.class, result.reply.amount), (ReplyClass::Success, Some(Sen::new(1250))));
@@ -211,12 +220,13 @@ async fn a_refund_goes_out_once_with_the_stored_bytes() {
 #[tokio::test]
 async fn a_refund_is_never_repeated_from_here() {
     for (answer, class, is_unsent) in [
-        (coded(401, "4017801"), ReplyClass::Later, false),
+        (Some(coded(401, "4017801")), ReplyClass::Later, false),
         (None, ReplyClass::Unknown, false),
         (Some((504, String::new())), ReplyClass::Unknown, false),
     ] {
-        let (client, script) = provider_answering(vec![token("t"), answer]).await;
-        let result = client.refund(&client.asked("INV-1", Some("DK1"), None), "{}", &Counting::default()).await.unwrap();
+        let (client, script) = provider_answering(vec![Some(token("t")), answer]).await;
+        let result =
+            client.refund(&client.asked("INV-1", Some("DK1"), None), "{}", &Counting::default()).await.unwrap();
         assert_eq!((result.reply.class, result.is_unsent), (class, is_unsent));
         assert_eq!(script.seen().len(), 2);
     }
@@ -230,7 +240,10 @@ async fn a_refund_that_surely_never_left_is_for_later() {
     let account = Account::try_new(AccountSettings { base_url, ..fixture::settings() }).unwrap();
     let clock: Clock = Arc::new(|| "2026-11-20T10:00:00Z".parse().unwrap());
     let client = AccountClient::new(
-        Arc::new(account), Arc::new(Transport::try_new().unwrap()), Arc::new(ExternalIds::new(7)), clock,
+        Arc::new(account),
+        Arc::new(Transport::try_new().unwrap()),
+        Arc::new(ExternalIds::new(7)),
+        clock,
     );
     let result = client.refund(&client.asked("INV-1", Some("DK1"), None), "{}", &Counting::default()).await.unwrap();
     assert_eq!((result.reply.class, result.is_unsent), (ReplyClass::Later, true));

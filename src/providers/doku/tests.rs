@@ -1,3 +1,5 @@
+//! What is sent to DOKU, against its document. What it answers is tested by `tests/fixtures/providers/doku`.
+
 use super::*;
 use crate::{
     domain::money::Sen,

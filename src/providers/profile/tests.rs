@@ -1,3 +1,5 @@
+//! The shipped profiles, what an account may replace in them, and what is refused.
+
 use super::*;
 use crate::providers::{doku::Doku, providers};
 

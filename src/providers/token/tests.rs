@@ -1,9 +1,11 @@
+//! The life of a token, on a clock that is moved by hand where time matters.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
-fn granted(token: &str, life_secs: u32) -> Result<GrantedToken, TokenError> {
-    Ok(GrantedToken { token: token.into(), life_secs })
+fn granted(token: &str, life_secs: u32) -> GrantedToken {
+    GrantedToken { token: token.into(), life_secs }
 }
 
 #[tokio::test]
@@ -13,7 +15,7 @@ async fn a_hundred_calls_that_wait_for_a_token_are_one_fetch() {
         cache.get(|| async {
             fetches.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
-            granted("t", 900)
+            Ok(granted("t", 900))
         })
     });
     let tokens = futures::future::join_all(calls).await;
@@ -32,14 +34,27 @@ async fn a_failed_fetch_is_everybodys_answer_and_the_next_call_tries_again() {
     let tokens = futures::future::join_all((0..100).map(|_| cache.get(fetch))).await;
     assert!(tokens.iter().all(|t| t.as_ref().is_err_and(|e| *e == TokenError::Unreadable)));
     assert_eq!(fetches.load(Ordering::Relaxed), 1);
-    assert!(cache.get(|| async { granted("t", 900) }).await.is_ok());
+    assert!(cache.get(|| async { Ok(granted("t", 900)) }).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_caller_without_budget_does_not_speak_for_those_who_have_some() {
+    let cache = TokenCache::default();
+    let denied = cache.get(|| async {
+        tokio::task::yield_now().await;
+        Err(TokenError::Denied)
+    });
+    let granted = cache.get(|| async { Ok(granted("t", 900)) });
+    let (first, second) = tokio::join!(denied, granted);
+    assert!(first.is_err_and(|e| e == TokenError::Denied));
+    assert_eq!(second.unwrap().text, "t");
 }
 
 #[tokio::test]
 async fn a_token_is_refreshed_at_nine_tenths_of_its_life() {
     let cache = TokenCache::default();
     let asked_at = Instant::now();
-    cache.store(asked_at, granted("t", 900)).unwrap();
+    cache.store(asked_at, Ok(granted("t", 900))).unwrap();
     let usable = |secs| cache.usable(asked_at + Duration::from_secs(secs)).is_some();
     assert!(usable(0) && usable(809));
     assert!(!usable(810) && !usable(900));
@@ -49,7 +64,7 @@ async fn a_token_is_refreshed_at_nine_tenths_of_its_life() {
 async fn an_old_token_that_lives_is_used_on_when_the_refresh_fails() {
     let cache = TokenCache::default();
     let almost_over = Instant::now().checked_sub(Duration::from_secs(850)).unwrap();
-    cache.store(almost_over, granted("old", 900)).unwrap();
+    cache.store(almost_over, Ok(granted("old", 900))).unwrap();
     let fetches = AtomicU32::new(0);
     for _ in 0..3 {
         let token = cache
@@ -62,16 +77,16 @@ async fn an_old_token_that_lives_is_used_on_when_the_refresh_fails() {
     }
     assert_eq!(fetches.load(Ordering::Relaxed), 1, "the refresh is tried again only after a pause");
     let dead = Instant::now().checked_sub(Duration::from_secs(901)).unwrap();
-    cache.store(dead, granted("dead", 900)).unwrap();
+    cache.store(dead, Ok(granted("dead", 900))).unwrap();
     assert!(cache.get(|| async { Err(TokenError::Unreadable) }).await.is_err());
 }
 
 #[tokio::test]
 async fn a_refused_token_is_dropped_but_never_a_newer_one() {
     let cache = TokenCache::default();
-    let old = cache.get(|| async { granted("old", 900) }).await.unwrap();
+    let old = cache.get(|| async { Ok(granted("old", 900)) }).await.unwrap();
     cache.drop_if_current(&old);
-    let new = cache.get(|| async { granted("new", 900) }).await.unwrap();
+    let new = cache.get(|| async { Ok(granted("new", 900)) }).await.unwrap();
     assert_eq!(new.text, "new");
     // A slower call now comes back with its 401 for the old one.
     cache.drop_if_current(&old);

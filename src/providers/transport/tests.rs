@@ -1,3 +1,5 @@
+//! The transport against sockets that answer, stall, cut and flood.
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -13,7 +15,7 @@ async fn answering(bytes: Vec<u8>) -> String {
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut seen = [0; 4096];
-        socket.read(&mut seen).await.unwrap();
+        assert!(socket.read(&mut seen).await.unwrap() > 0);
         socket.write_all(&bytes).await.unwrap();
     });
     url
@@ -35,7 +37,10 @@ const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn an_answer_comes_with_its_status_its_body_and_the_headers_that_are_read() {
-    let url = answering(b"HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\n{}".to_vec()).await;
+    let url = answering(
+        b"HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\n{}".to_vec(),
+    )
+    .await;
     let response = send(&url, LONG).await.unwrap();
     assert_eq!((response.status, response.body.as_slice()), (429, b"{}".as_slice()));
     assert_eq!(response.headers, [("retry-after", "7".to_owned())]);
@@ -43,7 +48,9 @@ async fn an_answer_comes_with_its_status_its_body_and_the_headers_that_are_read(
 
 #[tokio::test]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
-    let url = answering(b"HTTP/1.1 307 Elsewhere\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".to_vec()).await;
+    let url =
+        answering(b"HTTP/1.1 307 Elsewhere\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".to_vec())
+            .await;
     assert_eq!(send(&url, LONG).await.unwrap().status, 307);
 }
 
@@ -59,7 +66,9 @@ async fn without_a_connection_the_request_surely_never_left() {
 
 #[tokio::test]
 async fn a_connection_cut_before_or_within_the_answer_leaves_the_request_unknown() {
-    for bytes in [&b""[..], b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"responseCode\""] {
+    for bytes in
+        [&b""[..], b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"responseCode\""]
+    {
         let error = send(&answering(bytes.to_vec()).await, LONG).await.unwrap_err();
         assert_eq!(error, TransportError::Reset, "{}", String::from_utf8_lossy(bytes));
         assert!(!error.is_surely_unsent());
