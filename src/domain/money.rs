@@ -224,8 +224,8 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused_without_panic(text in "\\PC{0,40}") {
-            let _ = Sen::parse(&text).is_ok();
-            let _ = Sen::parse_number_token(&text).is_ok();
+            drop(Sen::parse(&text));
+            drop(Sen::parse_number_token(&text));
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         runtime::AccountRuntime,
         settle::{self, Answered},
     },
-    providers::{BuildError, CallError, CallKind, Denied, Permit, QueryResult},
+    providers::{BuildError, CallError, CallKind, Denied, Failure, Permit, QueryResult},
     store::{Store, leases::Leased, limits::CallClass},
 };
 
@@ -188,7 +188,7 @@ fn unbuildable(ctx: &Ctx, row: &Leased, bad_weather: bool) -> Answered {
 
 /// What an answer says about the provider itself: the breaker counts it, a 429 moves the budget for everybody.
 async fn weigh(ctx: &Ctx, account: &AccountRuntime, result: &QueryResult) {
-    let failed = result.failure.map(|f| f.as_str());
+    let failed = result.failure.map(Failure::as_str);
     slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
     if let Err(error) = account.weather.count(&ctx.store, failed).await {
         tracing::warn!(account = %account.name, %error, "the breaker could not be moved");

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::store::{Store, StoreError};
 
 /// An anchor older than this is taken anew before a run of calls.
-const ANCHOR_MAX_AGE: Duration = Duration::from_secs(60);
+const ANCHOR_MAX_AGE: Duration = Duration::from_mins(1);
 
 /// Database time, estimated from an anchor and the process's monotonic clock.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use crate::{
         refund,
         runtime::AccountRuntime,
     },
-    providers::{CallError, RefundOrder, RefundResult},
+    providers::{CallError, Failure, RefundOrder, RefundResult},
     store::{
         self, StoreError, Tx,
         cases::{self, Loaded},
@@ -90,7 +90,7 @@ pub(crate) async fn send(
     let end = match account.client.refund(&asked, body, permit).await {
         Ok(result) => {
             check::slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
-            if let Err(error) = account.weather.count(&ctx.store, result.failure.map(|f| f.as_str())).await {
+            if let Err(error) = account.weather.count(&ctx.store, result.failure.map(Failure::as_str)).await {
                 tracing::warn!(account = %account.name, %error, "the breaker could not be moved");
             }
             End::Answered(Box::new(result))

@@ -7,7 +7,7 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, DatabaseTarget, Inquiry, Schedule},
+    config::{Config, Inquiry, Schedule},
     domain::profile::Ladder,
     engine::{
         EngineError,
@@ -18,7 +18,7 @@ use crate::{
         weather::{AccountWeather, WeatherSettings},
     },
     providers::{Account, AccountClient, AccountSettings, ExternalIds, Transport},
-    store::{Store, limits::CallClass},
+    store::{self, Store, limits::CallClass},
     telemetry::heartbeat::{Heartbeat, Heartbeats},
 };
 
@@ -117,7 +117,7 @@ pub struct Engine {
 /// Answers wait this long for a database that is away, as a share of the lease: by then they are asked again anyway.
 const KEEP_ANSWERS_LEASES: u32 = 2;
 /// A sweep that has not come round for this long is stuck.
-const LOOP_LIMIT: Duration = Duration::from_secs(60);
+const LOOP_LIMIT: Duration = Duration::from_mins(1);
 
 impl Engine {
     /// Puts a process together. `only` names the accounts it works on; empty means all.
@@ -154,7 +154,7 @@ impl Engine {
             runtimes.insert(name, Arc::new(runtime));
         }
         let ctx = Arc::new(Ctx {
-            direct_url: direct_url(config),
+            direct_url: store::direct_url(&config.database),
             rulebook,
             accounts: runtimes,
             clock,
@@ -277,12 +277,4 @@ fn schedules(config: &Config) -> Vec<(String, Schedule)> {
         ("prune".to_owned(), config.jobs.prune.schedule.clone()),
         ("seal".to_owned(), config.jobs.seal.schedule.clone()),
     ]
-}
-
-fn direct_url(config: &Config) -> Option<String> {
-    use secrecy::ExposeSecret;
-    match &config.database.target {
-        DatabaseTarget::Url { direct_url, .. } => direct_url.as_ref().map(|u| u.expose_secret().to_owned()),
-        DatabaseTarget::Embedded | DatabaseTarget::Missing => None,
-    }
 }

@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// Commands under way at once in this process.
 const AT_ONCE: usize = 2;
 /// A command's work ends at its deadline; this much more is for writing its report.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 
 /// A wake-up for a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -76,14 +76,14 @@ pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>, account: &Arc<AccountRu
         #[expect(clippy::expect_used, reason = "a fetcher and a sink are given; build fails only without them")]
         let backend = BackendBuilder::<Due, _, _, _>::new()
             .database(fetcher)
-            .fetcher(|fetcher: &mut Fetcher, _, _: &WorkerContext| {
+            .fetcher(|fetcher: &mut Fetcher, (), _: &WorkerContext| {
                 stream::unfold(fetcher.clone(), |mut fetcher| async move {
                     let task = fetcher.next().await;
                     Some((Ok::<Option<Task<Due>>, BoxDynError>(Some(task)), fetcher))
                 })
                 .boxed()
             })
-            .sink(|_, _| futures::sink::drain().sink_map_err(|e| -> BoxDynError { match e {} }))
+            .sink(|_, ()| futures::sink::drain().sink_map_err(|e| -> BoxDynError { match e {} }))
             .build()
             .expect("the backend is complete");
         WorkerBuilder::new(format!("refunds-{}-{}-{restarts}", account.name, ctx.owner))

@@ -88,14 +88,14 @@ pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>, account: &Arc<AccountRu
         #[expect(clippy::expect_used, reason = "a fetcher and a sink are given; build fails only without them")]
         let backend = BackendBuilder::<Chunk, _, _, _>::new()
             .database(fetcher)
-            .fetcher(|fetcher: &mut Fetcher, _, _: &WorkerContext| {
+            .fetcher(|fetcher: &mut Fetcher, (), _: &WorkerContext| {
                 stream::unfold(fetcher.clone(), |mut fetcher| async move {
                     let task = fetcher.next().await;
                     Some((Ok::<Option<Task<Chunk>>, BoxDynError>(Some(task)), fetcher))
                 })
                 .boxed()
             })
-            .sink(|_, _| futures::sink::drain().sink_map_err(|e| -> BoxDynError { match e {} }))
+            .sink(|_, ()| futures::sink::drain().sink_map_err(|e| -> BoxDynError { match e {} }))
             .build()
             .expect("the backend is complete");
         WorkerBuilder::new(format!("sweep-{}-{}-{restarts}", account.name, ctx.owner))
@@ -123,7 +123,7 @@ pub(super) fn register_strays(monitor: Monitor, ctx: &Arc<Ctx>) -> Monitor {
         #[expect(clippy::expect_used, reason = "a fetcher and a sink are given; build fails only without them")]
         let backend = BackendBuilder::<Strays, _, _, _>::new()
             .database(Arc::clone(&ctx))
-            .fetcher(|ctx: &mut Arc<Ctx>, _, _: &WorkerContext| {
+            .fetcher(|ctx: &mut Arc<Ctx>, (), _: &WorkerContext| {
                 stream::unfold((Arc::clone(ctx), 0_u64), |(ctx, n)| async move {
                     tokio::time::sleep(ctx.limits.every).await;
                     let id = TaskId::from_string(format!("{}/strays/{n}", ctx.owner));
@@ -132,7 +132,7 @@ pub(super) fn register_strays(monitor: Monitor, ctx: &Arc<Ctx>) -> Monitor {
                 })
                 .boxed()
             })
-            .sink(|_, _| futures::sink::drain().sink_map_err(|e| -> BoxDynError { match e {} }))
+            .sink(|_, ()| futures::sink::drain().sink_map_err(|e| -> BoxDynError { match e {} }))
             .build()
             .expect("the backend is complete");
         WorkerBuilder::new(format!("strays-{}-{restarts}", ctx.owner))

@@ -77,6 +77,6 @@ impl From<sqlx::Error> for StoreError {
 }
 
 /// An impossible value in a column.
-pub(crate) fn inconsistent(table: &'static str, column: &'static str, value: impl ToString) -> StoreError {
-    StoreError::Inconsistent { table, column, value: value.to_string() }
+pub(crate) fn inconsistent(table: &'static str, column: &'static str, value: impl Into<String>) -> StoreError {
+    StoreError::Inconsistent { table, column, value: value.into() }
 }

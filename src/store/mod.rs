@@ -27,6 +27,7 @@ use sqlx::{
 };
 
 pub use error::StoreError;
+pub use target::direct_url;
 
 /// A database transaction.
 pub type Tx = Transaction<'static, Postgres>;

@@ -2,7 +2,10 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{config::Database, store::ConnectOptions};
+use crate::{
+    config::{Database, DatabaseTarget},
+    store::ConnectOptions,
+};
 
 impl ConnectOptions {
     /// How `[database]` wants its own server to be used.
@@ -18,5 +21,13 @@ impl ConnectOptions {
             acquire_timeout: database.acquire_timeout,
             statement_timeout: database.statement_timeout,
         }
+    }
+}
+
+/// The address for LISTEN, where the pool's goes through a transaction pooler; a secret, never logged.
+pub fn direct_url(database: &Database) -> Option<String> {
+    match &database.target {
+        DatabaseTarget::Url { direct_url, .. } => direct_url.as_ref().map(|url| url.expose_secret().to_owned()),
+        DatabaseTarget::Embedded | DatabaseTarget::Missing => None,
     }
 }
