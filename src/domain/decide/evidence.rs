@@ -189,19 +189,18 @@ pub(super) fn regression(case: &Case, policy: &Policy, first: &Fact) -> Regressi
     seqs.last().map_or(Regression::None, |seq| Regression::Once(*seq))
 }
 
-/// The last answer after the first PAID, if it contradicts it: dead, another amount, of another payment, or (of a
-/// payout) given back. Such an answer asks for a second look.
+/// The last answer after the first PAID, if it contradicts it: dead, of another payment; of money in, another amount;
+/// of a payout, given back. Such an answer asks for a second look.
 pub(super) fn doubt<'c>(case: &'c Case, first: &Fact) -> Option<&'c Fact> {
+    let contradicts = |f: &Fact| match case.order.direction {
+        Direction::In => f.heard() == Observation::Paid && is_changed(case, first, f),
+        Direction::Out => f.heard() == Observation::Reversed,
+    };
     case.query_facts()
         .rev()
         .take_while(|f| f.seq > first.seq)
         .find(|f| f.heard() != Observation::Indeterminate || f.answer.echo == Echo::Wrong)
-        .filter(|f| {
-            f.heard().is_dead()
-                || (f.heard() == Observation::Reversed && case.order.direction == Direction::Out)
-                || f.answer.echo == Echo::Wrong
-                || (f.heard() == Observation::Paid && is_changed(case, first, f))
-        })
+        .filter(|f| f.heard().is_dead() || f.answer.echo == Echo::Wrong || contradicts(f))
 }
 
 /// A PAID that bears this time is impossible if the answer came so much earlier, seconds: a zone slip is an hour at

@@ -106,7 +106,7 @@ fn timing(case: &Case, profile: &Profile, policy: &Policy, first: &Fact, v: &mut
             differing(policy, Flag::PaidLate, reason, v);
         }
         Lateness::UnpaidAnswer(seq) => {
-            differing(policy, Flag::PaidLate, Reason::new(Rule::LateByAnswer).on(seq).on(first.seq), v)
+            differing(policy, Flag::PaidLate, Reason::new(Rule::LateByAnswer).on(seq).on(first.seq), v);
         }
     }
 }

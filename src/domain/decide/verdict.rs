@@ -108,6 +108,7 @@ pub(super) fn payout(case: &Case, profile: &Profile, policy: &Policy, now: DateT
     } else if v.state == State::Pending {
         let stuck_at = later(evidence::watch_ends(case, profile, policy), policy.stuck_after_secs);
         stuck(case, stuck_at, now, &mut v);
+        not_paid_yet(case, &mut v);
     }
     v
 }
@@ -149,15 +150,19 @@ fn unpaid_so_far(
         });
     } else {
         stuck(case, later(deadline, policy.stuck_after_secs), now, v);
-        if v.state == State::Pending {
-            let last = case.last_answer();
-            let reason = Reason::new(if last.is_some() { Rule::NotPaidYet } else { Rule::NothingSaid });
-            v.because.push(match last {
-                Some(f) => reason.with("last", f.heard().as_str()).on(f.seq),
-                None => reason,
-            });
-        }
+        not_paid_yet(case, v);
     }
+}
+
+/// Says why a row is pending, if it still is.
+fn not_paid_yet(case: &Case, v: &mut Verdict) {
+    if v.state != State::Pending {
+        return;
+    }
+    v.because.push(match case.last_answer() {
+        Some(last) => Reason::new(Rule::NotPaidYet).with("last", last.heard().as_str()).on(last.seq),
+        None => Reason::new(Rule::NothingSaid),
+    });
 }
 
 /// A closed row stays closed until somebody says PAID, or the merchant gives it a validity whose watch is not over:

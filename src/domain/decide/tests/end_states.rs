@@ -91,7 +91,6 @@ fn without_amount() -> Answer {
     answer
 }
 
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn of_the_design() -> Vec<Row> {
     let over = || always(paid(150_000));
     vec![

@@ -15,7 +15,7 @@ use crate::domain::{
     fact::Answer,
     money::Sen,
     observation::Observation,
-    order::OrderStatus,
+    order::{Direction, OrderStatus},
     policy::{FlagAction, Policy, RefundMode},
     posting::{LedgerAccount, Money, postings, target_balances},
     profile::RefundRepeat,
@@ -113,6 +113,10 @@ fn any_fault() -> impl Strategy<Value = Fault> {
     ])
 }
 
+fn any_direction() -> impl Strategy<Value = Direction> {
+    prop_oneof![9 => Just(Direction::In), 1 => Just(Direction::Out)]
+}
+
 fn any_world() -> impl Strategy<Value = World> {
     let script = prop::collection::vec((any_time(), any_answer()), 1..7);
     let events = prop::collection::vec((any_time(), any_event()), 0..5);
@@ -124,23 +128,26 @@ fn any_world() -> impl Strategy<Value = World> {
         Some((true, RefundRepeat::Unproven)),
         Some((false, RefundRepeat::Safe)),
     ]);
-    (script, events, faults, any_policy(), ability).prop_map(|(mut script, events, faults, policy, ability)| {
-        script.sort_by_key(|(at, _)| *at);
-        let took = script.iter().filter_map(|(_, a)| a.amount).max();
-        let mut world = World::new(script);
-        world.provider.took = took.unwrap_or(Sen::ZERO);
-        world.provider.faults = faults;
-        world.policy = policy;
-        world.events = legal(events);
-        if let Some(profile) = &mut world.profile {
-            profile.refund = profile.refund.take().zip(ability).map(|(mut api, (partial, repeat))| {
-                api.partial = partial;
-                api.repeat = repeat;
-                api
-            });
-        }
-        world
-    })
+    (script, events, faults, any_policy(), ability, any_direction()).prop_map(
+        |(mut script, events, faults, policy, ability, direction)| {
+            script.sort_by_key(|(at, _)| *at);
+            let took = script.iter().filter_map(|(_, a)| a.amount).max();
+            let mut world = World::new(script);
+            world.provider.took = took.unwrap_or(Sen::ZERO);
+            world.provider.faults = faults;
+            world.policy = policy;
+            world.case.order.direction = direction;
+            world.events = legal(events);
+            if let Some(profile) = &mut world.profile {
+                profile.refund = profile.refund.take().zip(ability).map(|(mut api, (partial, repeat))| {
+                    api.partial = partial;
+                    api.repeat = repeat;
+                    api
+                });
+            }
+            world
+        },
+    )
 }
 
 /// Only what the table's trigger lets a merchant do: fulfilled and cancelled are not undone, validity only grows.
@@ -371,20 +378,23 @@ fn any_case() -> impl Strategy<Value = Case> {
     let prior = prop::sample::select(State::ALL.to_vec());
     let closed = prop::option::of(0..9);
     let status = prop::sample::select(vec![OrderStatus::Open, OrderStatus::Fulfilled, OrderStatus::Cancelled]);
-    (facts, refunds, prior, closed, status).prop_map(|(mut facts, refunds, prior, closed, status)| {
-        facts.sort_by_key(|(at, _)| *at);
-        let mut case = facts.into_iter().fold(case(), |c, (at, answer)| c.hear(at, answer));
-        case.order.order_status = status;
-        case.prior.state = prior;
-        case.prior.closed_seq = closed;
-        for (id, (cause, rupiah, state, proof, ended, needs_person)) in (1..).zip(refunds) {
-            let mut refund = build::refund(cause, rupiah, state);
-            refund.id = id;
-            refund.proof = proof;
-            refund.last_ended_at = ended.map(t);
-            refund.needs_person = needs_person;
-            case.refunds.push(refund);
-        }
-        case
-    })
+    (facts, refunds, prior, closed, status, any_direction()).prop_map(
+        |(mut facts, refunds, prior, closed, status, direction)| {
+            facts.sort_by_key(|(at, _)| *at);
+            let mut case = facts.into_iter().fold(case(), |c, (at, answer)| c.hear(at, answer));
+            case.order.order_status = status;
+            case.order.direction = direction;
+            case.prior.state = prior;
+            case.prior.closed_seq = closed;
+            for (id, (cause, rupiah, state, proof, ended, needs_person)) in (1..).zip(refunds) {
+                let mut refund = build::refund(cause, rupiah, state);
+                refund.id = id;
+                refund.proof = proof;
+                refund.last_ended_at = ended.map(t);
+                refund.needs_person = needs_person;
+                case.refunds.push(refund);
+            }
+            case
+        },
+    )
 }

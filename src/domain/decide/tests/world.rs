@@ -115,7 +115,7 @@ impl World {
             }
             self.check();
         }
-        panic!("the row never comes to rest: {:?}", self.case);
+        panic!("{} never comes to rest: {} checks by {:?}", self.row(), self.checks, self.due_secs());
     }
 
     fn happen(&mut self, event: Event) {
