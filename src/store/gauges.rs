@@ -86,8 +86,10 @@ const STATEMENTS: &[Statement] = &[
 const SNAPSHOT: &str = "-- store::gauges::snapshot
 set transaction isolation level repeatable read read only";
 
-const LIMIT: &str = "-- store::gauges::limit
-select set_config('statement_timeout', $1, true)";
+/// One connection's worth of work and no more; and no plan that reads a whole table because an index of the open rows
+/// looks hardly smaller today.
+const BOUNDS: &str = "-- store::gauges::bounds
+select set_config('statement_timeout', $1, true), set_config('max_parallel_workers_per_gather', '0', true), set_config('enable_seqscan', 'off', true)";
 
 const OPEN_ROWS: &str = "-- store::gauges::open_rows
 select case when account = any($1) then account else $2 end, state, sum(n)::bigint
@@ -115,9 +117,11 @@ const SUSPENSE: &str = "-- store::gauges::suspense
 with unsettled as materialized (
   select id, account from rekon.transactions where state in ('held', 'refunding', 'review')
   union select id, account from rekon.transactions where flags_open <> '{}')
-select case when o.account = any($1) then o.account else $2 end, substr(p.account, 10), (sum(p.credit - p.debit) * 100)::bigint
-  from unsettled as o join rekon.postings as p on p.transaction_id = o.id
- where p.account like 'suspense:%' group by 1, 2";
+select case when u.account = any($1) then u.account else $2 end, lines.cause, (sum(lines.rupiah) * 100)::bigint
+  from unsettled as u cross join lateral
+       (select substr(account, 10) as cause, sum(credit - debit) as rupiah from rekon.postings
+         where transaction_id = u.id and account like 'suspense:%' group by account) as lines
+ group by 1, 2";
 
 const REFUNDS: &str = "-- store::gauges::refunds
 select case when t.account = any($1) then t.account else $2 end, r.state, count(*)
@@ -176,7 +180,7 @@ impl Store {
     pub async fn gauges(&self, scope: &GaugeScope) -> Result<Vec<Gauge>, StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query(SNAPSHOT).execute(&mut *tx).await?;
-        sqlx::query(LIMIT).bind(STATEMENT_MAX.as_millis().to_string()).execute(&mut *tx).await?;
+        sqlx::query(BOUNDS).bind(STATEMENT_MAX.as_millis().to_string()).execute(&mut *tx).await?;
         let mut gauges = Vec::with_capacity(STATEMENTS.len());
         for statement in STATEMENTS {
             gauges.push(read(&mut tx, statement, scope).await?);

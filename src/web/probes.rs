@@ -27,6 +27,10 @@ pub(super) struct Readiness(Mutex<Option<(Instant, Result<(), String>)>>);
 
 /// `GET /healthz`.
 pub(super) async fn healthz(State(state): State<WebState>) -> Response {
+    if state.0.parts.draining.is_cancelled() {
+        // Loops end one after another and stop beating; to be killed for it would cut off the calls in flight.
+        return Json(json!({"status": "draining"})).into_response();
+    }
     let pulses = state.0.parts.heartbeats.pulses();
     let late: Vec<String> = pulses.iter().filter(|pulse| pulse.is_late()).map(said).collect();
     if !late.is_empty() {

@@ -146,7 +146,7 @@ impl House {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), asking)
+        tokio::time::timeout(Duration::from_mins(1), asking)
             .await
             .unwrap_or_else(|_| panic!("{path} never said {status}"))
     }
@@ -218,7 +218,7 @@ impl Scrape {
                 scrape.types.insert(name.to_owned(), kind.to_owned())
             } else {
                 let (name, value) = line.rsplit_once(' ').unwrap();
-                assert!(value.parse::<f64>().is_ok(), "no number: {line}");
+                assert!(is_number(value), "no number: {line}");
                 let family = scrape.family(name);
                 assert!(scrape.types.contains_key(&family), "no TYPE before {line}");
                 scrape.samples.insert(sorted(name), value.to_owned())
@@ -233,6 +233,12 @@ impl Scrape {
         let name = sample.split('{').next().unwrap();
         let stem = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
         stem.filter(|stem| self.types.get(*stem).is_some_and(|kind| kind == "histogram")).unwrap_or(name).to_owned()
+    }
+
+    /// The whole part of a sample's value.
+    #[track_caller]
+    pub(super) fn whole(&self, sample: &str) -> i64 {
+        self.value(sample).split('.').next().unwrap().parse().unwrap()
     }
 
     /// The value of a sample, with its labels in the order of their names.
@@ -260,6 +266,12 @@ fn sorted(sample: &str) -> String {
     pairs.sort_unstable();
     assert!(is_name(name), "no metric name: {sample}");
     format!("{name}{{{}}}", pairs.join(","))
+}
+
+/// Digits with at most one point between them.
+fn is_number(text: &str) -> bool {
+    text.split('.').count() <= 2
+        && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn is_name(text: &str) -> bool {
