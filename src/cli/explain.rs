@@ -43,7 +43,8 @@ fn page(explanation: &Explanation) -> String {
         parts.push(journal(&explanation.journal));
     }
     if !explanation.balances.is_empty() {
-        let rows = explanation.balances.iter().map(|b| vec![b.account.clone(), b.side.to_owned(), b.amount.to_string()]);
+        let rows =
+            explanation.balances.iter().map(|b| vec![b.account.clone(), b.side.to_owned(), b.amount.to_string()]);
         parts.push(format!("Where its money is\n{}", table(&["account", "", "rupiah"], &[2], rows)));
     }
     parts.push(format!("What next\n  {}", explanation.what_next.join("\n  ")));
@@ -78,16 +79,17 @@ fn why(explanation: &Explanation) -> String {
 
 /// Facts and the merchant's changes, which share one sequence.
 fn timeline(explanation: &Explanation) -> String {
-    let mut lines: Vec<(i32, Vec<String>)> =
-        explanation.facts.iter().map(|fact| (fact.seq, fact_line(fact))).collect();
+    let mut lines: Vec<(i32, Vec<String>)> = explanation.facts.iter().map(|fact| (fact.seq, fact_line(fact))).collect();
     lines.extend(explanation.changes.iter().map(|change| {
         let what = if change.status_from == change.status_to {
             "order changed".to_owned()
         } else {
             format!("order {} -> {}", change.status_from, change.status_to)
         };
-        let detail: Vec<String> = change.detail.as_object().into_iter().flatten().filter_map(|(n, v)| set(n, v)).collect();
-        let cells = [format!("#{}", change.seq), wib(change.at), "merchant".into(), what, "-".into(), "-".into(), "-".into()];
+        let detail: Vec<String> =
+            change.detail.as_object().into_iter().flatten().filter_map(|(n, v)| set(n, v)).collect();
+        let cells =
+            [format!("#{}", change.seq), wib(change.at), "merchant".into(), what, "-".into(), "-".into(), "-".into()];
         (change.seq, cells.into_iter().chain(["-".to_owned(), detail.join(" ")]).collect())
     }));
     if lines.is_empty() {
@@ -103,9 +105,11 @@ fn set(name: &str, value: &Value) -> Option<String> {
 }
 
 fn fact_line(fact: &FactRow) -> Vec<String> {
-    let code = [fact.response_code.as_deref(), fact.latest_transaction_status.as_deref()].map(|c| c.unwrap_or("-")).join("/");
+    let code =
+        [fact.response_code.as_deref(), fact.latest_transaction_status.as_deref()].map(|c| c.unwrap_or("-")).join("/");
     let amount = fact.amount.map(|amount| format!("{amount} {}", fact.currency.as_deref().unwrap_or("?")));
-    let seen = if fact.sightings > 1 { format!("{}x until {}", fact.sightings, wib(fact.last_at)) } else { "once".to_owned() };
+    let seen =
+        if fact.sightings > 1 { format!("{}x until {}", fact.sightings, wib(fact.last_at)) } else { "once".to_owned() };
     let mut doubts = fact.warnings.clone();
     doubts.extend(fact.doubt.clone());
     doubts.extend(fact.bad_weather.then(|| "bad weather".to_owned()));
@@ -130,12 +134,14 @@ fn refunds(explanation: &Explanation) -> String {
         write!(text, "\n  {} {} for {}: {}{proof}", number, refund.amount, refund.cause, refund.state.as_str())
             .unwrap_or_default();
         let by = format!("proposed by {}, approved by {}", refund.proposed_by, or_dash(refund.approved_by.as_ref()));
-        write!(text, "\n      id {}, {by}, reason {}", refund.refund_id, or_dash(refund.reason.as_ref())).unwrap_or_default();
+        write!(text, "\n      id {}, {by}, reason {}", refund.refund_id, or_dash(refund.reason.as_ref()))
+            .unwrap_or_default();
         for attempt in explanation.attempts.iter().filter(|attempt| attempt.refund_id == refund.refund_id) {
             let code = or_dash(attempt.response_code.as_ref());
             let (sent, ended) = (wib(attempt.sent_at), wib_or_dash(attempt.ended_at));
             let outcome = attempt.outcome.as_deref().unwrap_or("no answer");
-            write!(text, "\n      attempt {}: {sent} to {ended}, {outcome}, code {code}", attempt.attempt).unwrap_or_default();
+            write!(text, "\n      attempt {}: {sent} to {ended}, {outcome}, code {code}", attempt.attempt)
+                .unwrap_or_default();
         }
     }
     text
@@ -148,8 +154,7 @@ fn journal(entries: &[EntryRow]) -> String {
         write!(text, "\n  {} {at}  {} -> {} (seen up to #{})", entry.entry_no, entry.kind, entry.state, entry.upto_seq)
             .unwrap_or_default();
         for posting in &entry.postings {
-            let (side, amount) =
-                if posting.debit > Sen::ZERO { ("Dr", posting.debit) } else { ("Cr", posting.credit) };
+            let (side, amount) = if posting.debit > Sen::ZERO { ("Dr", posting.debit) } else { ("Cr", posting.credit) };
             write!(text, "\n      {side} {:<32}{amount:>20}", posting.account).unwrap_or_default();
         }
     }

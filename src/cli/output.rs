@@ -66,7 +66,10 @@ impl Output {
         let (bar, template) = if total == 0 {
             (ProgressBar::no_length(), format!("{{spinner}} {{human_pos}} {unit}  {{per_sec}}  {{elapsed}}"))
         } else {
-            (ProgressBar::new(total), format!("{{wide_bar}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  ETA {{eta}}"))
+            (
+                ProgressBar::new(total),
+                format!("{{wide_bar}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  ETA {{eta}}"),
+            )
         };
         bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar
@@ -80,7 +83,10 @@ fn not_json(error: serde_json::Error) -> Failure {
 /// A plain table; the columns named in `right` are numbers.
 pub(crate) fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header.to_vec());
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }

@@ -46,16 +46,27 @@ impl Recheck {
             engine.finish().await?;
             account?;
             let Some(answer) = asked? else {
-                session.out.say("rekon: the provider could not be asked in time (budget or breaker); nothing was changed");
+                session
+                    .out
+                    .say("rekon: the provider could not be asked in time (budget or breaker); nothing was changed");
                 return Ok(Exit::TryAgain);
             };
             let row = lookup::transaction(&session.store, &self.reference).await?;
             session.out.document(&row, || {
                 let flags = if row.flags.is_empty() { String::new() } else { format!(" ({})", row.flags.join(", ")) };
                 let paid = row.paid_amount.map(|a| format!(", paid Rp {a}")).unwrap_or_default();
-                format!("{}: {}{flags}{paid}; the provider said {} just now", found.partner_reference_no, row.state.as_str(), answer.observation.as_str())
+                format!(
+                    "{}: {}{flags}{paid}; the provider said {} just now",
+                    found.partner_reference_no,
+                    row.state.as_str(),
+                    answer.observation.as_str()
+                )
             })?;
-            Ok(if answer.observation == crate::domain::observation::Observation::Indeterminate { Exit::Unavailable } else { Exit::Clean })
+            Ok(if answer.observation == crate::domain::observation::Observation::Indeterminate {
+                Exit::Unavailable
+            } else {
+                Exit::Clean
+            })
         })
     }
 }

@@ -116,14 +116,9 @@ impl Reconcile {
 
     async fn work(&self, session: Session<'_>, stop: CancellationToken) -> Result<Exit, Failure> {
         let request = self.request(session.config)?;
-        let engine = Engine::start(
-            session.store.clone(),
-            session.config,
-            CallClass::Adhoc,
-            &self.accounts,
-            Heartbeats::new(),
-        )
-        .await?;
+        let engine =
+            Engine::start(session.store.clone(), session.config, CallClass::Adhoc, &self.accounts, Heartbeats::new())
+                .await?;
         let ctx = Arc::clone(&engine.ctx);
         let result = self.on_engine(&session, &ctx, &request, &stop).await;
         ctx.stop.cancel();

@@ -49,7 +49,8 @@ impl Refunds {
         match self {
             Self::List(list) => list.run(context),
             Self::Show { refund } => {
-                let found = context.with_database(async |session| Ok(lookup::refund(&session.store, &refund).await?))?;
+                let found =
+                    context.with_database(async |session| Ok(lookup::refund(&session.store, &refund).await?))?;
                 let refund = found.ok_or_else(|| {
                     Failure::NotFound(format!("no refund {refund:?}: `rekon refunds list` shows ids and numbers"))
                 })?;
@@ -62,8 +63,7 @@ impl Refunds {
 
 impl List {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let filter =
-            RefundFilter { state: self.state, account: self.account, after: self.after, limit: self.limit };
+        let filter = RefundFilter { state: self.state, account: self.account, after: self.after, limit: self.limit };
         let refunds = context.with_database(async |session| Ok(session.store.list_refunds(&filter).await?))?;
         context.out.list(&refunds, || page(&refunds))?;
         if let Some(last) = refunds.last().filter(|_| i64::try_from(refunds.len()) == Ok(self.limit)) {
@@ -82,7 +82,8 @@ fn page(refunds: &[RefundRow]) -> String {
     if refunds.is_empty() {
         return "No refund passes these filters.".to_owned();
     }
-    let header = ["id", "account", "partner_reference_no", "cause", "amount", "state", "partner_refund_no", "proof", "proposed"];
+    let header =
+        ["id", "account", "partner_reference_no", "cause", "amount", "state", "partner_refund_no", "proof", "proposed"];
     let lines = refunds.iter().map(|refund| {
         vec![
             refund.refund_id.to_string(),

@@ -1,5 +1,9 @@
 //! interim
-use crate::{cli::{context::Session, exit::Failure}, engine::reconcile::{End, Request}, store::runs::{Progress, Run}};
+use crate::{
+    cli::{context::Session, exit::Failure},
+    engine::reconcile::{End, Request},
+    store::runs::{Progress, Run},
+};
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReportArgs {
     /// table, json, csv, xlsx or html
@@ -10,10 +14,23 @@ pub(crate) struct ReportArgs {
     out: Option<std::path::PathBuf>,
 }
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Printed { pub(crate) ties: bool, pub(crate) exceptions: u64, pub(crate) rows: u64 }
+pub(crate) struct Printed {
+    pub(crate) ties: bool,
+    pub(crate) exceptions: u64,
+    pub(crate) rows: u64,
+}
 impl ReportArgs {
-    pub(crate) fn check(&self) -> Result<(), Failure> { Ok(()) }
-    pub(crate) async fn print(&self, session: &Session<'_>, _: &Request, run: &Run, end: End, p: &Progress) -> Result<Printed, Failure> {
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+    pub(crate) async fn print(
+        &self,
+        session: &Session<'_>,
+        _: &Request,
+        run: &Run,
+        end: End,
+        p: &Progress,
+    ) -> Result<Printed, Failure> {
         session.out.say(&format!("run {} {:?} {:?}", run.id, end, p));
         Ok(Printed { ties: true, exceptions: 0, rows: 0 })
     }

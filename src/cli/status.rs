@@ -26,9 +26,10 @@ impl Status {
 fn screen(overview: &Overview) -> String {
     let mut parts = vec![format!("As of {}", wib(overview.at)), accounts(overview)];
     if !overview.at_risk.is_empty() {
-        let rows = overview.at_risk.iter().map(|s| {
-            vec![s.account.clone(), s.cause.clone(), s.rows.to_string(), s.amount.to_string()]
-        });
+        let rows = overview
+            .at_risk
+            .iter()
+            .map(|s| vec![s.account.clone(), s.cause.clone(), s.rows.to_string(), s.amount.to_string()]);
         parts.push(format!("Money at risk\n{}", table(&["account", "cause", "rows", "rupiah"], &[2, 3], rows)));
     }
     if !overview.refunds.is_empty() {

@@ -172,7 +172,8 @@ impl Budget {
             share_permille: self.share_permille(class),
             near_us: micros_of(NEAR),
             // A class's own slots must lie within reach whatever burst the others have just used.
-            far_us: micros_of(FAR).max(micros_of(NEAR).saturating_add(burst.saturating_add(4).saturating_mul(spacing_us))),
+            far_us: micros_of(FAR)
+                .max(micros_of(NEAR).saturating_add(burst.saturating_add(4).saturating_mul(spacing_us))),
         }
     }
 

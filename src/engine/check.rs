@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,11 +18,13 @@ use crate::{
     engine::{
         Ctx, EngineError,
         clock::DbClock,
+        counted,
         runtime::AccountRuntime,
         settle::{self, Answered},
     },
     providers::{BuildError, CallError, CallKind, Denied, Failure, Permit, QueryResult},
     store::{Store, leases::Leased, limits::CallClass},
+    telemetry::metrics,
 };
 
 /// Leased rows of one account.
@@ -47,12 +49,28 @@ pub(crate) struct SlotPermit<'a> {
     clock: &'a DbClock,
     class: CallClass,
     latest: Instant,
+    asked_at: Instant,
     sent_us: AtomicI64,
+    waited_us: AtomicU64,
 }
 
 impl<'a> SlotPermit<'a> {
     pub(crate) fn new(ctx: &'a Ctx, account: &'a AccountRuntime, class: CallClass, latest: Instant) -> Self {
-        Self { store: &ctx.store, account, clock: &ctx.clock, class, latest, sent_us: AtomicI64::new(0) }
+        Self {
+            store: &ctx.store,
+            account,
+            clock: &ctx.clock,
+            class,
+            latest,
+            asked_at: Instant::now(),
+            sent_us: AtomicI64::new(0),
+            waited_us: AtomicU64::new(0),
+        }
+    }
+
+    /// How long the last call has taken since it was let go.
+    pub(crate) fn took(&self) -> Duration {
+        self.asked_at.elapsed().saturating_sub(Duration::from_micros(self.waited_us.load(Ordering::Relaxed)))
     }
 
     /// Database time when the last call was let go.
@@ -63,11 +81,15 @@ impl<'a> SlotPermit<'a> {
 
 impl Permit for SlotPermit<'_> {
     async fn call(&self, _kind: CallKind) -> Result<(), Denied> {
+        let begun = Instant::now();
         self.account.budget.slot(self.store, self.class, self.latest).await.map_err(|error| {
             tracing::debug!(account = %self.account.name, %error, "no call slot");
             Denied
         })?;
         self.sent_us.store(self.clock.now().timestamp_micros(), Ordering::Relaxed);
+        let until_now = u64::try_from(self.asked_at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.waited_us.store(until_now, Ordering::Relaxed);
+        metrics::budget_wait(&self.account.name, self.class.as_str(), begun.elapsed());
         Ok(())
     }
 }
@@ -137,6 +159,9 @@ pub(crate) async fn ask(
     if ctx.stop.is_cancelled() {
         return Ok(None);
     }
+    if let Some(late) = row.due_at.and_then(|due| ctx.clock.now().signed_duration_since(due).to_std().ok()) {
+        metrics::check_lateness(&account.name, late);
+    }
     let bad_weather = account.weather.is_bad();
     let permit = SlotPermit::new(ctx, account, class, latest);
     let asked =
@@ -153,6 +178,7 @@ pub(crate) async fn ask(
             return Ok(Some(unbuildable(ctx, row, bad_weather)));
         }
     };
+    counted::query(&account.name, &result, permit.took());
     weigh(ctx, account, &result).await;
     Ok(Some(answered(ctx, row, result, permit.sent_at(), bad_weather)))
 }

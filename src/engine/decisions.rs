@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::{
     domain::{
+        case::Prior,
         chain::{self, Link},
         decide::{self, Action, Decision, TwoObservations},
         money::Sen,
@@ -19,7 +20,11 @@ use crate::{
         refunds,
         settle::{self, Batch, Entry, RowUpdate},
     },
+    telemetry::metrics,
 };
+
+/// How often a decision whose refunds expired is taken anew at most.
+const AGAIN_MAX: usize = 3;
 
 /// What one settle transaction writes.
 #[derive(Debug, Default)]
@@ -68,20 +73,46 @@ impl Occasion {
 impl Written {
     /// Decides a case as it stands in memory and adds all that follows. The case is left as decided.
     pub fn decide(&mut self, loaded: &mut Loaded, rulebook: &Rulebook, now: DateTime<Utc>, occasion: &Occasion) {
-        let account = loaded.case.order.account.clone();
-        let decision = decide::decide(&loaded.case, &rulebook.terms(&account), now);
-        let before = (loaded.case.prior.clone(), loaded.paid_amount);
-        self.carry_out(loaded, rulebook, &decision, now);
-        let moved = before.0.state != decision.state || before.0.flags != decision.flags;
+        let before = loaded.case.prior.clone();
+        let mut decision = self.decide_once(loaded, rulebook, now, &occasion.kind, occasion.refund_moved);
+        for _ in 0..AGAIN_MAX {
+            // What expired made room: the same facts may ask for another refund.
+            if !decision.actions.iter().any(|a| matches!(a, Action::Expire { .. })) {
+                break;
+            }
+            decision = self.decide_once(loaded, rulebook, now, &occasion.kind, false);
+        }
+        if before.state != decision.state || before.flags != decision.flags {
+            self.batch.notices.push(notice(loaded, &decision));
+        }
+        self.settle_sums(loaded);
+        let lives = |r: &Refund| r.state.occupies_cause() && r.state != RefundState::Confirmed;
+        if occasion.answered && loaded.case.refunds.iter().any(lives) {
+            self.wake.push(loaded.case.order.id);
+        }
+        self.batch.rows.push(row(loaded, &decision, now, occasion));
+    }
+
+    fn decide_once(
+        &mut self,
+        loaded: &mut Loaded,
+        rulebook: &Rulebook,
+        now: DateTime<Utc>,
+        kind: &str,
+        moved: bool,
+    ) -> Decision {
+        let decision = decide::decide(&loaded.case, &rulebook.terms(&loaded.case.order.account), now);
+        let prior = &loaded.case.prior;
         let changed = moved
-            || before.0.closed_seq != decision.closed_seq
-            || before.1 != decision.paid_amount
+            || prior.state != decision.state
+            || prior.flags != decision.flags
+            || prior.closed_seq != decision.closed_seq
+            || loaded.paid_amount != decision.paid_amount
             || !decision.postings.is_empty()
-            || !decision.actions.is_empty()
-            || occasion.refund_moved;
-        loaded.case.prior.state = decision.state;
-        loaded.case.prior.flags = decision.flags.clone();
-        loaded.case.prior.closed_seq = decision.closed_seq;
+            || !decision.actions.is_empty();
+        self.carry_out(loaded, rulebook, &decision, now);
+        loaded.case.prior =
+            Prior { state: decision.state, flags: decision.flags.clone(), closed_seq: decision.closed_seq };
         loaded.paid_amount = decision.paid_amount;
         loaded.next_check_at = decision.next_check_at;
         for posting in &decision.postings {
@@ -90,21 +121,15 @@ impl Written {
         }
         loaded.case.balances.retain(|_, sen| *sen != 0);
         if changed {
-            let entry = entry(loaded, rulebook, &decision, now, &occasion.kind);
+            let entry = entry(loaded, rulebook, &decision, now, kind);
             loaded.journal_no = entry.entry_no;
             loaded.journal_hash = Some(entry.hash.to_vec());
             self.batch.entries.push(entry);
+            for reason in &decision.because {
+                metrics::decision(reason.rule.id());
+            }
         }
-        if moved {
-            self.batch.notices.push(notice(loaded, &decision));
-        }
-        self.settle_sums(loaded);
-        if occasion.answered
-            && loaded.case.refunds.iter().any(|r| r.state.occupies_cause() && r.state != RefundState::Confirmed)
-        {
-            self.wake.push(loaded.case.order.id);
-        }
-        self.batch.rows.push(row(loaded, &decision, now, occasion));
+        decision
     }
 
     fn carry_out(&mut self, loaded: &mut Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTime<Utc>) {
@@ -157,11 +182,11 @@ impl Written {
     /// Writes everything in the transaction that holds the rows locked.
     pub async fn write(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         settle::write(tx, &self.batch).await?;
-        for (id, refund, next_at) in &mut self.proposals {
-            refunds::propose(tx, *id, refund, *next_at).await?;
-        }
         for (refund, next_at) in &self.saves {
             refunds::save(tx, refund, *next_at, true).await?;
+        }
+        for (id, refund, next_at) in &mut self.proposals {
+            refunds::propose(tx, *id, refund, *next_at).await?;
         }
         for (account, refund) in &self.give_back {
             refunds::give_back(tx, account, refund).await?;

@@ -151,8 +151,12 @@ fn balances(journal: &[EntryRow]) -> Vec<Balance> {
 fn what_next(row: &TransactionRow, now: DateTime<Utc>) -> Vec<String> {
     let mut next = vec![match row.next_check_at {
         Some(at) if at <= now => "It is due: the next sweep asks the provider.".to_owned(),
-        Some(at) => format!("The provider is asked again at {}.", at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
-        None => "Nothing is due: it is asked again after a notification, a recheck or a reconcile of its day.".to_owned(),
+        Some(at) => {
+            format!("The provider is asked again at {}.", at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+        }
+        None => {
+            "Nothing is due: it is asked again after a notification, a recheck or a reconcile of its day.".to_owned()
+        }
     }];
     next.push(state_outlook(row.state).to_owned());
     let open = row.flags_open.iter().filter_map(|word| Flag::from_word(word));
@@ -165,7 +169,9 @@ fn what_next(row: &TransactionRow, now: DateTime<Utc>) -> Vec<String> {
 
 const fn state_outlook(state: State) -> &'static str {
     match state {
-        State::Pending => "A PAID answer to a query settles it; enough negative answers after its watch close it as unpaid.",
+        State::Pending => {
+            "A PAID answer to a query settles it; enough negative answers after its watch close it as unpaid."
+        }
         State::Paid => "A reversal, a dead answer seen twice, another amount or a cancelled order would move it.",
         State::Held => "It leaves when its deciding flag is settled: by a refund, by policy or by a person.",
         State::Refunding => "It leaves when the refund is confirmed, refused or given up before it was sent.",
@@ -222,7 +228,9 @@ mod tests {
 
     #[test]
     fn a_rule_of_another_version_is_named_and_not_guessed() {
-        let told = because(&serde_json::json!({"because": [{"rule": "amount.exact", "inputs": {"paid": "1.00"}, "facts": [3]}, {"rule": "x.y"}]}));
+        let told = because(
+            &serde_json::json!({"because": [{"rule": "amount.exact", "inputs": {"paid": "1.00"}, "facts": [3]}, {"rule": "x.y"}]}),
+        );
         assert_eq!((told[0].rule.as_str(), told[0].facts.as_slice()), ("amount.exact", &[3][..]));
         assert!(told[1].sentence.contains("does not know"));
     }

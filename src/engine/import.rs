@@ -169,8 +169,12 @@ impl From<Difference> for BadLine {
     fn from(difference: Difference) -> Self {
         let columns = difference.columns.join(", ");
         let reason = match difference.first_line {
-            Some(first) => format!("the same account and partner_reference_no stand on line {first} with other values: {columns}"),
-            None => format!("the same account and partner_reference_no stand in the ledger with other values: {columns}"),
+            Some(first) => {
+                format!("the same account and partner_reference_no stand on line {first} with other values: {columns}")
+            }
+            None => {
+                format!("the same account and partner_reference_no stand in the ledger with other values: {columns}")
+            }
         };
         Self { line: u64::try_from(difference.line).unwrap_or(0), reason }
     }

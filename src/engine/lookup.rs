@@ -88,12 +88,9 @@ fn state_words(state: State) -> (&'static str, &'static str) {
     match state {
         State::Review => ("no rule can decide it", "look at `rekon explain` and decide"),
         State::Held => ("money was taken and something does not reconcile", "look at `rekon explain` and decide"),
-        State::Pending
-        | State::Paid
-        | State::Refunding
-        | State::Refunded
-        | State::PartlyRefunded
-        | State::Unpaid => ("it has an open flag", "look at `rekon explain`"),
+        State::Pending | State::Paid | State::Refunding | State::Refunded | State::PartlyRefunded | State::Unpaid => {
+            ("it has an open flag", "look at `rekon explain`")
+        }
     }
 }
 
@@ -108,7 +105,9 @@ pub const fn flag_words(flag: Flag) -> (&'static str, &'static str) {
         Flag::Regression => ("the provider called a paid payment dead", "ask the provider for its final word"),
         Flag::RefundedOutside => ("money went back that rekon did not send", "state the outside refund"),
         Flag::RefundUnknown => ("a refund's fate is unknown", "ask the provider by its partner_refund_no"),
-        Flag::RefundAmountDiffers => ("a refund was done with another amount", "settle the difference with the provider"),
+        Flag::RefundAmountDiffers => {
+            ("a refund was done with another amount", "settle the difference with the provider")
+        }
         Flag::CancelledAfterPaid => ("the order was cancelled after it was paid", "decide whether the money goes back"),
         Flag::PaidAfterCancel => ("paid although the order was cancelled", "approve the refund, or fulfil after all"),
         Flag::PaidAfterClose => ("paid after it was closed as unpaid", "fulfil late, or return the money"),
@@ -116,7 +115,9 @@ pub const fn flag_words(flag: Flag) -> (&'static str, &'static str) {
         Flag::DuplicatePayment => ("two payments for one order", "return the second one"),
         Flag::Underpaid => ("paid less than expected", "collect the rest, accept it, or return the money"),
         Flag::Overpaid => ("paid more than expected", "approve the refund of the difference"),
-        Flag::RefundBlocked => ("a refund is owed and cannot go by itself", "see the refund's reason; return it by hand"),
+        Flag::RefundBlocked => {
+            ("a refund is owed and cannot go by itself", "see the refund's reason; return it by hand")
+        }
         Flag::Stuck => ("neither paid nor closed long after the watch", "ask the provider; it is asked on meanwhile"),
         Flag::TimeSkew => ("the provider's times are off", "compare clocks with the provider"),
         Flag::UnknownAccount => ("the account is not configured", "add it under [accounts], or mend the reference"),

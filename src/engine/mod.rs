@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod check;
 pub mod clock;
+mod counted;
 pub mod decisions;
 pub mod error;
 pub mod reconcile;

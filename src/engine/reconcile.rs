@@ -194,8 +194,8 @@ pub async fn finish(ctx: &Ctx, run: &Run, end: End, progress: &Progress) -> Resu
     Ok(ctx.store.finish_run(run.id, state, &report).await?)
 }
 
-/// A run that the calendar asked for: the day stands in its parameters.
-pub async fn scheduled(ctx: &Ctx, run: &Run) -> Result<(), EngineError> {
+/// A run that the calendar asked for: the day stands in its parameters. False: the deadline came first.
+pub async fn scheduled(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
     let day = run.params.get("day").and_then(serde_json::Value::as_str).and_then(|d| d.parse::<NaiveDate>().ok());
     let Some(day) = day.map(BusinessDay::from) else {
         let found = run.params.to_string();
@@ -212,5 +212,6 @@ pub async fn scheduled(ctx: &Ctx, run: &Run) -> Result<(), EngineError> {
     ctx.store.select_items(run.id, &selection).await?;
     let deadline = TimeDelta::from_std(ctx.limits.deadline).ok().and_then(|d| now.checked_add_signed(d)).unwrap_or(now);
     let (end, progress) = follow(ctx, run, deadline, |_| {}).await?;
-    finish(ctx, run, end, &progress).await
+    finish(ctx, run, end, &progress).await?;
+    Ok(end == End::Complete)
 }

@@ -30,6 +30,7 @@ use crate::{
         limits::CallClass,
         refunds,
     },
+    telemetry::metrics,
 };
 
 /// Steps taken under one lease at most; then the refund goes back and comes again.
@@ -130,7 +131,7 @@ fn to_ask(row: &Loaded) -> Leased {
         reference_no: order.reference_no.clone(),
         external_id: order.external_id.clone(),
         is_payout: false,
-        created_at: order.created_at,
+        due_at: row.next_check_at,
     }
 }
 
@@ -261,6 +262,7 @@ pub(crate) async fn transition(
         known.clone_from(refund);
     }
     refunds::save(tx, refund, next_at, release).await?;
+    metrics::refund_transition(&row.case.order.account, refund.state.as_str());
     let mut written = Written::default();
     written.decide(row, &ctx.rulebook, now, &Occasion::refund(&format!("refund {}", refund.state.as_str())));
     written.write(tx).await?;

@@ -14,7 +14,7 @@ use crate::{
     engine::{
         Ctx, EngineError,
         check::{self, SlotPermit},
-        refund,
+        counted, refund,
         runtime::AccountRuntime,
     },
     providers::{CallError, Failure, RefundOrder, RefundResult},
@@ -89,6 +89,7 @@ pub(crate) async fn send(
     let body = attempt.refund.request_body.as_deref().unwrap_or_default();
     let end = match account.client.refund(&asked, body, permit).await {
         Ok(result) => {
+            counted::refund(&account.name, &result, permit.took());
             check::slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
             if let Err(error) = account.weather.count(&ctx.store, result.failure.map(Failure::as_str)).await {
                 tracing::warn!(account = %account.name, %error, "the breaker could not be moved");
@@ -175,7 +176,7 @@ async fn judge(
     let sent = Sent {
         partner_refund_no: attempt.refund.partner_refund_no.as_deref().unwrap_or_default(),
         amount: attempt.refund.amount,
-        repeat: attempt.refund.attempts > 1,
+        repeat: attempt.before.last_sent_at.is_some(),
         earlier_unanswered: attempt.before.unanswered,
         refund_no: attempt.before.refund_no.as_deref(),
     };

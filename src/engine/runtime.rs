@@ -121,7 +121,13 @@ const LOOP_LIMIT: Duration = Duration::from_mins(1);
 
 impl Engine {
     /// Puts a process together. `only` names the accounts it works on; empty means all.
-    pub async fn start(store: Store, config: &Config, class: CallClass, only: &[String], hearts: Heartbeats) -> Result<Self, EngineError> {
+    pub async fn start(
+        store: Store,
+        config: &Config,
+        class: CallClass,
+        only: &[String],
+        hearts: Heartbeats,
+    ) -> Result<Self, EngineError> {
         let accounts = accounts(config)?;
         let rulebook =
             Arc::new(Rulebook::new(config.policy, accounts.iter().map(|a| (a.name.clone(), a.profile.rules.clone()))));

@@ -1,7 +1,7 @@
 //! Settles answers: records them as facts under the rows' locks, decides, writes. One transaction for a whole group;
 //! a group that fails is settled row by row, so that one poisoned row harms only itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,7 @@ use crate::{
         cases::{self, Loaded},
         settle::{self, NewFact, RawAnswer, Sighting},
     },
+    telemetry::metrics,
 };
 
 /// An answer to one query, not yet written down.
@@ -76,6 +77,7 @@ pub async fn settle(store: &Store, rulebook: &Rulebook, answers: &[Answered]) ->
                         last = Some(e);
                     }
                     Err(e) => {
+                        metrics::poisoned_rows(1);
                         tracing::error!(error = %e, id = answer.id, "a row could not be settled");
                         report.poisoned = report.poisoned.saturating_add(1);
                     }
@@ -109,6 +111,7 @@ async fn settle_group(store: &Store, rulebook: &Rulebook, answers: &[Answered]) 
         by_row.entry(answer.id).or_default().push(answer);
     }
     let ids: Vec<i64> = by_row.keys().copied().collect();
+    let begun = Instant::now();
     let mut tx = store.begin().await?;
     let mut loaded = cases::lock(&mut tx, &ids).await?;
     let now = crate::store::now_in(&mut tx).await?;
@@ -120,6 +123,8 @@ async fn settle_group(store: &Store, rulebook: &Rulebook, answers: &[Answered]) 
     }
     written.write(&mut tx).await?;
     tx.commit().await.map_err(crate::store::StoreError::from)?;
+    metrics::settle_group(u32::try_from(ids.len()).unwrap_or(u32::MAX), begun.elapsed());
+    metrics::stale_answers(u64::try_from(report.stale).unwrap_or(u64::MAX));
     Ok(report)
 }
 
@@ -147,7 +152,12 @@ async fn settle_row(
     if live {
         let mut occasion = Occasion::answer(answers.iter().any(|a| a.epoch.is_some()));
         occasion.checks = i32::try_from(answers.iter().filter(|a| a.was_sent).count()).unwrap_or(1);
+        let was_paid = row.paid_amount.is_some();
         written.decide(row, rulebook, now, &occasion);
+        if !was_paid && row.paid_amount.is_some() {
+            let took = now.signed_duration_since(row.case.order.created_at).to_std().unwrap_or_default();
+            metrics::time_to_truth(&row.case.order.account, took);
+        }
     } else {
         settle::write_stale(tx, row.case.order.id, row.seq, now).await?;
     }

@@ -9,8 +9,8 @@ use crate::{
 /// Rows deleted per statement.
 const CHUNK: i64 = 5_000;
 
-/// Deletes old raw bodies, runs and finished commands, by the configured ages.
-pub async fn prune(ctx: &Ctx, run: &Run) -> Result<(), EngineError> {
+/// Deletes old raw bodies, runs and finished commands, by the configured ages. True: the run is complete.
+pub async fn prune(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
     let keep = ctx.limits.keep_raw_answers;
     let (mut raw, mut runs, mut commands): (u64, u64, u64) = (0, 0, 0);
     while !ctx.stop.is_cancelled() {
@@ -28,16 +28,18 @@ pub async fn prune(ctx: &Ctx, run: &Run) -> Result<(), EngineError> {
         ctx.store.beat_run(run.id).await?;
     }
     let report = serde_json::json!({ "raw_answers": raw, "runs": runs, "commands": commands });
-    Ok(ctx.store.finish_run(run.id, "done", &report).await?)
+    ctx.store.finish_run(run.id, "done", &report).await?;
+    Ok(true)
 }
 
-/// Seals the day that the run names.
-pub async fn seal(ctx: &Ctx, run: &Run) -> Result<(), EngineError> {
+/// Seals the day that the run names. True: the run is complete.
+pub async fn seal(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
     let day = run.params.get("day").and_then(serde_json::Value::as_str).and_then(|d| d.parse().ok());
     let Some(day) = day else {
         let found = run.params.to_string();
         return Err(StoreError::Inconsistent { table: "runs", column: "params", value: found }.into());
     };
     let sealed = ctx.store.seal(day).await?;
-    Ok(ctx.store.finish_run(run.id, "done", &serde_json::json!({ "sealed": sealed })).await?)
+    ctx.store.finish_run(run.id, "done", &serde_json::json!({ "sealed": sealed })).await?;
+    Ok(true)
 }

@@ -4,7 +4,10 @@
 //! The recipe that keeps this storage honest: one task a fetch, a fresh worker name per boot and restart, notifications
 //! and polling, timeout and panic guard inside the handler, no layers, a rescue of rows that were left `Running`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, Strategy, WorkerBuilder};
@@ -14,6 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     engine::{Ctx, reconcile, upkeep},
     jobs::guard::guard,
+    telemetry::{
+        catalogue::JOBS,
+        metrics::{self, JobOutcome},
+    },
 };
 
 /// The queue's name.
@@ -42,12 +49,25 @@ async fn handle(command: Command, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError
         if run.state != "queued" && run.state != "running" {
             return Ok(());
         }
-        match run.job.as_str() {
-            "daily" => reconcile::scheduled(&ctx, &run).await?,
-            "prune" => upkeep::prune(&ctx, &run).await?,
-            "seal" => upkeep::seal(&ctx, &run).await?,
-            other => tracing::error!(job = other, run = run.id, "a run of an unknown job; an older program made it"),
+        let begun = Instant::now();
+        let ended = match run.job.as_str() {
+            "daily" => reconcile::scheduled(&ctx, &run).await,
+            "prune" => upkeep::prune(&ctx, &run).await,
+            "seal" => upkeep::seal(&ctx, &run).await,
+            other => {
+                tracing::error!(job = other, run = run.id, "a run of an unknown job; another version made it");
+                return Ok(());
+            }
+        };
+        if let Some(job) = JOBS.iter().copied().find(|job| *job == run.job) {
+            let outcome = match &ended {
+                Ok(true) => JobOutcome::Done,
+                Ok(false) => JobOutcome::Incomplete,
+                Err(_) => JobOutcome::Failed,
+            };
+            metrics::job_ended(job, outcome, begun.elapsed());
         }
+        ended?;
         Ok(())
     })
     .await

@@ -18,7 +18,10 @@ use std::sync::Arc;
 
 use apalis::prelude::{Event, Monitor};
 
-use crate::engine::Ctx;
+use crate::{
+    engine::Ctx,
+    telemetry::metrics::{self, Worker},
+};
 
 pub use error::JobsError;
 pub use wake::Wake;
@@ -53,6 +56,7 @@ pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
         })
         .should_restart(|worker, error| {
             tracing::error!(worker = worker.name(), %error, "a worker died and comes back");
+            metrics::worker_restarted(kind(worker.name()));
             true
         });
     let stop = ctx.stop.clone();
@@ -64,4 +68,13 @@ pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
         .await;
     drop(listener);
     outcome.map_err(|e| JobsError::Runtime(e.to_string()))
+}
+
+/// The kind of a worker, from the name it was given.
+fn kind(name: &str) -> Worker {
+    match name.split_once('-').map(|(kind, _)| kind) {
+        Some("refunds") => Worker::Refund,
+        Some("commands" | "schedule") => Worker::Command,
+        _ => Worker::Check,
+    }
 }

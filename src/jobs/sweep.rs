@@ -18,6 +18,7 @@ use crate::{
     },
     jobs::{Wake, guard::guard},
     store::limits::Weather,
+    telemetry::metrics,
 };
 
 /// Chunks of one account under way at once: one is asked while the next is leased.
@@ -66,6 +67,7 @@ impl Fetcher {
             return Ok(None);
         }
         self.ctx.clock.set(claim.at);
+        metrics::lease_claimed(&self.account.name, u64::try_from(claim.rows.len()).unwrap_or(u64::MAX));
         Ok(Some(Chunk::new(Arc::clone(&self.account), claim.rows)))
     }
 }

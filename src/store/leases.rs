@@ -23,8 +23,8 @@ pub struct Leased {
     pub external_id: Option<String>,
     /// Is it money out?
     pub is_payout: bool,
-    /// When the row was made.
-    pub created_at: DateTime<Utc>,
+    /// When it was due; `None` where nothing was.
+    pub due_at: Option<DateTime<Utc>>,
 }
 
 /// A leased refund.
@@ -54,12 +54,12 @@ with due as (
    order by next_check_at limit $2 for update skip locked)
 update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, lease_epoch = t.lease_epoch + 1
   from due where t.id = due.id
-returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.created_at, now() as at";
+returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.next_check_at as due_at, now() as at";
 
 const CLAIM_ONE: &str = "-- store::leases::claim_one
 update rekon.transactions t set lease_owner = $2, lease_until = now() + $3, lease_epoch = t.lease_epoch + 1
  where t.id = $1 and (t.lease_until is null or t.lease_until < now())
-returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.created_at, now() as at";
+returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.next_check_at as due_at, now() as at";
 
 const CLAIM_REFUNDS: &str = "-- store::leases::claim_refunds
 with due as (
@@ -201,7 +201,7 @@ fn claimed(rows: &[sqlx::postgres::PgRow]) -> Result<Claim<Leased>, StoreError> 
             reference_no: row.try_get("reference_no")?,
             external_id: row.try_get("external_id")?,
             is_payout: row.try_get("is_payout")?,
-            created_at: row.try_get("created_at")?,
+            due_at: row.try_get("due_at")?,
         })
     };
     Ok(Claim { rows: rows.iter().map(leased).collect::<Result<_, _>>()?, at })

@@ -220,8 +220,7 @@ impl Store {
         partner_reference_no: &str,
         account: Option<&str>,
     ) -> Result<Vec<TransactionRow>, StoreError> {
-        let rows =
-            sqlx::query(COLUMNS_FOUND).bind(partner_reference_no).bind(account).fetch_all(self.pool()).await?;
+        let rows = sqlx::query(COLUMNS_FOUND).bind(partner_reference_no).bind(account).fetch_all(self.pool()).await?;
         rows.iter().map(transaction).collect()
     }
 

@@ -21,7 +21,8 @@ async fn an_exact_payment_is_found_paid() {
     shop.until(&Shop::end_of(id), "paid{}").await;
     work.stop().await;
     assert_eq!(shop.db.text(&format!("select paid_amount from rekon.transactions where id = {id}")).await, "150000.00");
-    let postings = "select string_agg(account || ' ' || debit || ' ' || credit, '; ' order by line) from rekon.postings";
+    let postings =
+        "select string_agg(account || ' ' || debit || ' ' || credit, '; ' order by line) from rekon.postings";
     assert_eq!(shop.db.text(postings).await, "provider_clearing 150000.00 0.00; merchant_payable 0.00 150000.00");
     assert_eq!(shop.db.text("select count(*) from rekon.transactions where lease_until is not null").await, "0");
 }
@@ -37,7 +38,10 @@ async fn an_excess_goes_back_and_the_order_stays_paid() {
     shop.until("select state || ' ' || proof from rekon.refunds", "confirmed answer").await;
     shop.until(&Shop::end_of(id), "paid{overpaid}").await;
     work.stop().await;
-    assert_eq!(shop.db.text(&format!("select refunded_amount from rekon.transactions where id = {id}")).await, "20000.00");
+    assert_eq!(
+        shop.db.text(&format!("select refunded_amount from rekon.transactions where id = {id}")).await,
+        "20000.00"
+    );
     let book = shop.sim.world().book();
     assert_eq!((book.taken_sen, book.returned_sen), (17_000_000, 2_000_000));
     let balances = "select string_agg(account || ' ' || sen, '; ' order by account) from

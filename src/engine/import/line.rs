@@ -195,9 +195,8 @@ impl<'a> Fields<'a> {
     fn time(&self, column: Column) -> Result<Option<DateTime<Utc>>, String> {
         let Some(text) = self.get(column) else { return Ok(None) };
         let name = column.as_str();
-        let read = DateTime::parse_from_rfc3339(text).map_err(|_| {
-            format!("{name} is {text:?}: write a time with its offset, as 2026-11-19T14:05:09+07:00")
-        })?;
+        let read = DateTime::parse_from_rfc3339(text)
+            .map_err(|_| format!("{name} is {text:?}: write a time with its offset, as 2026-11-19T14:05:09+07:00"))?;
         let at = read.with_timezone(&Utc).trunc_subsecs(6);
         if (1970..10_000).contains(&chrono::Datelike::year(&at)) {
             Ok(Some(at))

@@ -75,7 +75,10 @@ impl Shop {
 
     /// The environment of the configuration.
     pub(crate) fn env(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([("DOKU_SECRET".to_owned(), SECRET.to_owned()), ("DATABASE_URL".to_owned(), self.db.url.clone())])
+        BTreeMap::from([
+            ("DOKU_SECRET".to_owned(), SECRET.to_owned()),
+            ("DATABASE_URL".to_owned(), self.db.url.clone()),
+        ])
     }
 
     /// The checked configuration.
@@ -90,7 +93,8 @@ impl Shop {
     pub(crate) async fn expect(&self, payment: SimPayment, extra_columns: &[(&str, &str)]) -> i64 {
         let mut columns = String::from("account, partner_reference_no, reference_no, amount");
         let amount = format!("{}.{:02}", payment.expected_sen / 100, payment.expected_sen % 100);
-        let mut values = format!("'{ACCOUNT}', '{}', '{}', {amount}", payment.partner_reference_no, payment.reference_no);
+        let mut values =
+            format!("'{ACCOUNT}', '{}', '{}', {amount}", payment.partner_reference_no, payment.reference_no);
         for (column, value) in extra_columns {
             columns.push_str(", ");
             columns.push_str(column);
@@ -98,7 +102,9 @@ impl Shop {
             values.push_str(value);
         }
         self.sim.world().add_payment(payment).expect("the simulator takes the payment");
-        self.db.value::<i64>(&format!("insert into rekon.transactions ({columns}) values ({values}) returning id")).await
+        self.db
+            .value::<i64>(&format!("insert into rekon.transactions ({columns}) values ({values}) returning id"))
+            .await
     }
 
     /// Puts rekon to work.
@@ -108,7 +114,9 @@ impl Shop {
 
     /// The same on a store of one's own.
     pub(crate) async fn work_on(&self, store: Store) -> Result<Working, EngineError> {
-        let engine = Engine::start(store, &self.config(), CallClass::Due, &[], rekon::telemetry::heartbeat::Heartbeats::new()).await?;
+        let engine =
+            Engine::start(store, &self.config(), CallClass::Due, &[], rekon::telemetry::heartbeat::Heartbeats::new())
+                .await?;
         let ctx = Arc::clone(&engine.ctx);
         let workers = tokio::spawn(jobs::run(Arc::clone(&ctx), Roles { commands: false }));
         Ok(Working { ctx, engine, workers })
