@@ -20,9 +20,9 @@ use crate::{
     jobs,
     store::{ConnectOptions, Store, StoreError, embedded::EmbeddedPostgres, limits::CallClass},
     telemetry::{
+        self,
         heartbeat::Heartbeats,
         logs::{self, Format, LogOptions},
-        metrics,
     },
     web::{self, WebLimits, WebParts},
 };
@@ -136,7 +136,7 @@ impl Daemon<'_> {
         let parts = WebParts {
             store,
             heartbeats: hearts.clone(),
-            metrics: metrics::install(&vocabulary).map_err(Failure::Metrics)?,
+            metrics: telemetry::metrics::install(&vocabulary).map_err(Failure::Metrics)?,
             vocabulary,
             draining: self.stop.clone(),
             limits: WebLimits {
