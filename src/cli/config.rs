@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::cli::{
     context::Context,
     exit::{Exit, Failure},
+    wiring,
 };
 
 /// Check and show the configuration
@@ -42,6 +43,8 @@ fn check(context: &Context) -> Result<Exit, Failure> {
         }
         Err(failure) => return Err(failure),
     };
+    // Profiles, their overrides and keys: what only the providers can judge.
+    wiring::required_references(config)?;
     let warnings = config.warnings();
     for warning in &warnings {
         context.out.say(&format!("warning: {warning}"));

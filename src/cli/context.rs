@@ -125,7 +125,7 @@ impl Context {
                 (ConnectOptions::to_private(&config.database, server.url()), Some(server))
             }
         };
-        let result = self.until_signal(on_signal, async |stop| {
+        let result = until_signal(on_signal, async |stop| {
             let store = Store::connect(&options).await.map_err(Failure::Connect)?;
             let session = Session { config, store: store.clone(), out: self.out };
             let result = match schema {
@@ -147,26 +147,25 @@ impl Context {
         }
         result
     }
+}
 
-    /// Runs asynchronous work on a runtime of its own, ended by the first or second signal.
-    pub(crate) fn until_signal<T>(
-        &self,
-        on_signal: OnSignal,
-        work: impl AsyncFnOnce(CancellationToken) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let runtime = Runtime::new().map_err(Failure::Runtime)?;
-        let result = runtime.block_on(async {
-            let signals = Signals::listen().map_err(Failure::Runtime)?;
-            let abandoned = match on_signal {
-                OnSignal::Abandon => signals.first.clone(),
-                OnSignal::Drain => signals.second.clone(),
-            };
-            abandoned_by(&abandoned, work(signals.first)).await
-        });
-        // A thread that waits for stdin must not keep the process.
-        runtime.shutdown_timeout(CLOSE_WAIT);
-        result
-    }
+/// Runs asynchronous work on a runtime of its own, ended by the first or second signal.
+pub(crate) fn until_signal<T>(
+    on_signal: OnSignal,
+    work: impl AsyncFnOnce(CancellationToken) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let runtime = Runtime::new().map_err(Failure::Runtime)?;
+    let result = runtime.block_on(async {
+        let signals = Signals::listen().map_err(Failure::Runtime)?;
+        let abandoned = match on_signal {
+            OnSignal::Abandon => signals.first.clone(),
+            OnSignal::Drain => signals.second.clone(),
+        };
+        abandoned_by(&abandoned, work(signals.first)).await
+    });
+    // A thread that waits for stdin must not keep the process.
+    runtime.shutdown_timeout(CLOSE_WAIT);
+    result
 }
 
 async fn abandoned_by<T>(

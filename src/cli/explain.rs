@@ -155,6 +155,7 @@ fn journal(entries: &[EntryRow]) -> String {
             .unwrap_or_default();
         for posting in &entry.postings {
             let (side, amount) = if posting.debit > Sen::ZERO { ("Dr", posting.debit) } else { ("Cr", posting.credit) };
+            let amount = amount.to_string();
             write!(text, "\n      {side} {:<32}{amount:>20}", posting.account).unwrap_or_default();
         }
     }

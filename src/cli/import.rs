@@ -83,8 +83,8 @@ impl Import {
 }
 
 pub(crate) fn rules(config: &Config) -> Result<ImportRules, Failure> {
-    let accounts: Vec<String> = config.accounts.keys().cloned().collect();
     let known = wiring::required_references(config)?;
+    let accounts = known.keys().cloned().collect();
     Ok(ImportRules { accounts, required: Box::new(move |account| known.get(account).copied()) })
 }
 

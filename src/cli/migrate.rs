@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Migrate {}
 
 impl Migrate {
-    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+    pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
         let place = context.place()?;
         let version = context.session(place, Schema::Any, OnSignal::Abandon, async |session, _stop| {
             session.store.migrate().await?;

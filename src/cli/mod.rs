@@ -81,9 +81,9 @@ impl Command {
         match self {
             Self::Serve(command) => command.run(context),
             Self::Reconcile(command) => command.run(context),
-            Self::Migrate(command) => command.run(context),
+            Self::Migrate(_) => migrate::Migrate::run(context),
             Self::Import(command) => command.run(context),
-            Self::Status(command) => command.run(context),
+            Self::Status(_) => status::Status::run(context),
             Self::Explain(command) => command.run(context),
             Self::Recheck(command) => command.run(context),
             Self::Transactions(command) => command.run(context),

@@ -48,12 +48,14 @@ impl Output {
     }
 
     /// Prints text as it is, with a line end.
+    #[expect(clippy::unused_self, reason = "all that a command prints goes through its Output")]
     pub(crate) fn text(self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()).map_err(Failure::Output)
     }
 
     /// Says something that is not data. A closed stderr cannot be complained about.
+    #[expect(clippy::unused_self, reason = "all that a command prints goes through its Output")]
     pub(crate) fn say(self, text: &str) {
         writeln!(io::stderr().lock(), "{text}").unwrap_or_default();
     }
@@ -94,6 +96,9 @@ pub(crate) fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<It
         if let Some(column) = table.column_mut(*column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{
-        context::{Context, OnSignal, Place},
+        context::{Context, OnSignal, Place, until_signal},
         exit::{Exit, Failure},
         output::Output,
     },
@@ -72,7 +72,7 @@ impl Serve {
                 (ConnectOptions::to_private(&config.database, server.url()), Some(server))
             }
         };
-        let result = context.until_signal(OnSignal::Drain, async |stop| {
+        let result = until_signal(OnSignal::Drain, async |stop| {
             Daemon { config, options, roles: self.roles, stop, out: context.out }.run().await
         });
         if let Some(server) = private

@@ -1,17 +1,17 @@
 //! `rekon sim`: a simulated provider over real HTTP, with what a configuration needs to talk to it. Runs until it is told to stop.
 
+use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-
-use std::io::Write as _;
 
 use serde_json::json;
 
 use crate::{
     cli::{
-        context::{Context, OnSignal},
+        context::{Context, OnSignal, until_signal},
         exit::{Exit, Failure},
     },
     domain::money::Sen,
@@ -55,7 +55,7 @@ pub(crate) struct SimCommand {
 
 impl SimCommand {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        context.until_signal(OnSignal::Drain, async |stop| {
+        until_signal(OnSignal::Drain, async |stop| {
             let client = SimClient::demo(CLIENT_ID, CLIENT_SECRET, MERCHANT_ID);
             let mut options = SimOptions::loopback(vec![client]);
             options.listen = self.listen;
@@ -88,7 +88,8 @@ impl SimCommand {
             let scenario = rng.pick(choices).copied().unwrap_or_default();
             let amount = Sen::rupiah(rng.between(AMOUNTS.0, AMOUNTS.1));
             let payment = scripted(scenario, amount.sen(), &mut rng);
-            csv.push_str(&format!("sim,{},{},{amount}\n", payment.partner_reference_no, payment.reference_no));
+            let (ours, theirs) = (&payment.partner_reference_no, &payment.reference_no);
+            writeln!(csv, "sim,{ours},{theirs},{amount}").unwrap_or_default();
             world.add_payment(payment)?;
         }
         Ok(csv)

@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Status {}
 
 impl Status {
-    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+    pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
         let overview = context.with_database(async |session| Ok(session.store.overview().await?))?;
         context.out.document(&overview, || screen(&overview))?;
         Ok(Exit::Clean)

@@ -151,9 +151,7 @@ fn balances(journal: &[EntryRow]) -> Vec<Balance> {
 fn what_next(row: &TransactionRow, now: DateTime<Utc>) -> Vec<String> {
     let mut next = vec![match row.next_check_at {
         Some(at) if at <= now => "It is due: the next sweep asks the provider.".to_owned(),
-        Some(at) => {
-            format!("The provider is asked again at {}.", at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
-        }
+        Some(at) => format!("The provider is asked again at {}.", in_wib(at)),
         None => {
             "Nothing is due: it is asked again after a notification, a recheck or a reconcile of its day.".to_owned()
         }
@@ -165,6 +163,12 @@ fn what_next(row: &TransactionRow, now: DateTime<Utc>) -> Vec<String> {
         format!("{}: {why}; {step}.", flag.as_str())
     }));
     next
+}
+
+/// RFC 3339 at WIB's offset, so that one screen has one time of day.
+fn in_wib(at: DateTime<Utc>) -> String {
+    let shifted = chrono::FixedOffset::east_opt(7 * 3600).map(|wib| at.with_timezone(&wib).fixed_offset());
+    shifted.unwrap_or_else(|| at.fixed_offset()).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 const fn state_outlook(state: State) -> &'static str {

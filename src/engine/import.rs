@@ -5,8 +5,6 @@
 //! Absent on purpose: guessing. A field is what the contract says or its line is bad.
 
 mod line;
-#[cfg(test)]
-mod tests;
 
 use std::io::{self, Read};
 use std::sync::{
@@ -98,12 +96,15 @@ pub struct ImportReport {
     pub is_written: bool,
 }
 
+/// From an account to its references; `None` where it is not configured.
+pub type RequiredOf = Box<dyn Fn(&str) -> Option<RequiredReferences> + Send>;
+
 /// Who may be named in a file.
 pub struct ImportRules {
     /// The configured accounts.
     pub accounts: Vec<String>,
-    /// The references without which an account's provider cannot be asked; `None` where the account is not configured.
-    pub required: Box<dyn Fn(&str) -> Option<RequiredReferences> + Send>,
+    /// The references without which an account's provider cannot be asked.
+    pub required: RequiredOf,
 }
 
 impl std::fmt::Debug for ImportRules {
@@ -212,7 +213,8 @@ fn judge(
     let mut line = 1;
     let mut next = |record: &mut ByteRecord| {
         since_line.store(0, Ordering::Relaxed);
-        let found = reader.read_byte_record(record).map_err(|error| unreadable(error, reader.position().line()))?;
+        let begins = reader.position().line();
+        let found = reader.read_byte_record(record).map_err(|error| unreadable(error, begins))?;
         line = record.position().map_or(line, csv::Position::line);
         Ok::<_, ImportError>(found.then_some(line))
     };

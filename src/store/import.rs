@@ -64,7 +64,10 @@ const CREATE: &str = "-- store::import::create
 create temporary table rekon_import (
   line bigint not null, account text not null, partner_reference_no text not null, reference_no text, external_id text, direction text not null,
   amount numeric(18, 2) not null, order_status text, created_at timestamptz, expires_at timestamptz, qr_content text
-) on commit drop";
+)";
+
+const DROP: &str = "-- store::import::drop
+drop table if exists pg_temp.rekon_import";
 
 const COPY: &str = "copy pg_temp.rekon_import (line, account, partner_reference_no, reference_no, external_id, direction, amount, order_status,
 created_at, expires_at, qr_content) from stdin";
@@ -118,7 +121,7 @@ select distinct on (account, partner_reference_no) account, partner_reference_no
 on conflict (account, partner_reference_no) do nothing";
 
 impl Stage {
-    /// Begins: one transaction with a temporary table that ends with it. Statements may take as long as they need.
+    /// Begins: one transaction with a temporary table that lives in it. Statements may take as long as they need.
     pub async fn begin(store: &Store) -> Result<Self, StoreError> {
         let mut tx = store.begin().await?;
         sqlx::query(PATIENCE).execute(&mut *tx).await?;
@@ -176,7 +179,8 @@ impl Stage {
     }
 
     /// Makes it true.
-    pub async fn commit(self) -> Result<(), StoreError> {
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        sqlx::query(DROP).execute(&mut *self.tx).await?;
         Ok(self.tx.commit().await?)
     }
 

@@ -15,9 +15,9 @@ pub mod reads;
 pub mod refunds;
 pub mod runs;
 pub mod settle;
+mod target;
 pub mod upkeep;
 pub mod wake;
-mod target;
 
 use std::time::Duration;
 

@@ -25,6 +25,7 @@ use crate::{
 };
 
 /// Writes an amount as `"1200.00"`.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
 pub(crate) fn as_rupiah<S: Serializer>(amount: &Sen, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(amount)
 }

@@ -1,0 +1,8 @@
+//! The command line as a shell sees it: the real binary, a real Postgres, what stands on stdout and stderr, and how it ended.
+
+mod ends;
+mod import;
+mod manual;
+mod reads;
+mod rig;
+mod sim;
