@@ -1,6 +1,8 @@
 //! The main job on real Postgres against the simulator over real HTTP: what the provider says becomes the state that the
 //! contract names, and money that is owed goes back once.
 
+mod contract;
+
 use rekon::sim::{Answer, RefundBehaviour, SimPayment};
 
 use crate::support::shop::{SHORT_TIMES, Shop};
