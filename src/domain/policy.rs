@@ -132,15 +132,15 @@ impl Default for FlagActions {
 /// `None` sets no limit.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct RefundBreaker {
-    /// Refunds sent per account and WIB day.
+    /// Refunds sent per account in any 24 hours.
     pub count_per_day: Option<u32>,
     /// Refunds sent per account in any hour.
     pub count_per_hour: Option<u32>,
-    /// Percent of the account's paid amount of the WIB day.
+    /// Percent of the account's paid amount of the last 24 hours.
     pub ratio_per_day_percent: Option<u32>,
     /// Percent of the account's paid amount of the last hour.
     pub ratio_per_hour_percent: Option<u32>,
-    /// Money sent back per account and WIB day, in sen.
+    /// Money sent back per account in any 24 hours, in sen.
     pub sen_per_day: Option<i64>,
     /// Money sent back per account in any hour, in sen.
     pub sen_per_hour: Option<i64>,

@@ -15,6 +15,7 @@ pub mod lookup;
 pub mod reconcile;
 pub mod refund;
 mod refund_call;
+mod refund_limits;
 pub mod rulebook;
 pub mod runtime;
 pub mod settle;

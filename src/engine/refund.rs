@@ -19,7 +19,7 @@ use crate::{
         Ctx, EngineError,
         check::{self, SlotPermit},
         decisions::{Occasion, Written},
-        refund_call,
+        refund_call, refund_limits,
         runtime::AccountRuntime,
         settle,
     },
@@ -170,6 +170,10 @@ impl At<'_> {
                 .block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS))
                 .await;
         }
+        let flow = refunds::flow(self.tx, &self.account.name).await?;
+        if let Some(why) = refund_limits::passed(&self.ctx.rulebook.policy.refunds.breaker, &flow, self.refund.amount) {
+            return self.block(why, later(self.now, BLOCKED_SECS)).await;
+        }
         let today = BusinessDay::of(self.now);
         let cap = crate::domain::money::Sen::new(self.ctx.rulebook.policy.refunds.daily_budget_sen);
         if !refunds::spend(self.tx, &self.account.name, today.date(), self.refund.amount, cap).await? {
@@ -266,5 +270,9 @@ pub(crate) async fn transition(
     let mut written = Written::default();
     written.decide(row, &ctx.rulebook, now, &Occasion::refund(&format!("refund {}", refund.state.as_str())));
     written.write(tx).await?;
+    if !refund.state.occupies_cause() || refund.state == RefundState::Confirmed {
+        // The row's one place in flight is free: a refund for another cause may go.
+        refunds::wake_rows(tx, &[row.case.order.id]).await?;
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use sqlx::Row;
 
 use crate::{
     domain::{money::Sen, refund::Refund, state::Flag},
-    store::{Store, StoreError, Tx},
+    store::{Store, StoreError, Tx, cases::sen},
 };
 
 /// An attempt's end.
@@ -35,6 +35,23 @@ pub struct AccountControl {
     pub partial_canary: Option<i64>,
 }
 
+/// Refunds that left an account lately, and what came in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Refunds of the last hour.
+    pub hour_count: i64,
+    /// Their sum.
+    pub hour_out: Sen,
+    /// Refunds of the last 24 hours.
+    pub day_count: i64,
+    /// Their sum.
+    pub day_out: Sen,
+    /// Collected in the last hour.
+    pub hour_in: Sen,
+    /// Collected in the last 24 hours.
+    pub day_in: Sen,
+}
+
 const PROPOSE: &str = "-- store::refunds::propose
 insert into rekon.refund_saga (transaction_id, cause, sequence, amount, state, proposed_by, approved_by, approved_at, content_hash, next_at)
 values ($1, $2, coalesce((select max(sequence) filter (where partner_refund_no is not null) from rekon.refund_saga where transaction_id = $1 and cause = $2), 0) + 1,
@@ -58,7 +75,19 @@ update rekon.transactions set refund_reserved = $2::bigint::numeric / 100, refun
 const WAKE_ROWS: &str = "-- store::refunds::wake_rows
 update rekon.refund_saga set next_at = clock_timestamp()
  where transaction_id = any($1) and state in ('approved', 'reserved', 'unknown') and (next_at is null or next_at > clock_timestamp())
-   and (state <> 'unknown' or needs_person is null)";
+   and needs_person is distinct from 'refund_amount_differs'";
+
+const OUTGO: &str = "-- store::refunds::outgo
+select count(*) filter (where r.reserved_at > clock_timestamp() - interval '1 hour') as hour_count,
+       coalesce(sum(r.amount) filter (where r.reserved_at > clock_timestamp() - interval '1 hour') * 100, 0)::bigint as hour_sen,
+       count(*) as day_count, coalesce(sum(r.amount) * 100, 0)::bigint as day_sen
+  from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id
+ where t.account = $1 and r.reserved_at > clock_timestamp() - interval '1 day' and r.state in ('reserved', 'sending', 'unknown', 'confirmed')";
+
+const INCOME: &str = "-- store::refunds::income
+select coalesce(sum(paid_amount) filter (where paid_at > clock_timestamp() - interval '1 hour') * 100, 0)::bigint as hour_sen,
+       coalesce(sum(paid_amount) * 100, 0)::bigint as day_sen
+  from rekon.transactions where account = $1 and direction = 'in' and paid_at > clock_timestamp() - interval '1 day'";
 
 const SPEND: &str = "-- store::refunds::spend
 insert into rekon.refund_budgets as b (account, day, reserved, cap)
@@ -165,6 +194,20 @@ pub async fn wake_rows(tx: &mut Tx, transaction_ids: &[i64]) -> Result<(), Store
         sqlx::query(WAKE_ROWS).bind(transaction_ids).execute(&mut **tx).await?;
     }
     Ok(())
+}
+
+/// What left and what came in lately. Call it under the account's control row, so that no two reservations count alike.
+pub async fn flow(tx: &mut Tx, account: &str) -> Result<Flow, StoreError> {
+    let out = sqlx::query(OUTGO).bind(account).fetch_one(&mut **tx).await?;
+    let income = sqlx::query(INCOME).bind(account).fetch_one(&mut **tx).await?;
+    Ok(Flow {
+        hour_count: out.try_get("hour_count")?,
+        hour_out: sen(&out, "hour_sen")?,
+        day_count: out.try_get("day_count")?,
+        day_out: sen(&out, "day_sen")?,
+        hour_in: sen(&income, "hour_sen")?,
+        day_in: sen(&income, "day_sen")?,
+    })
 }
 
 /// Takes an amount from the account's budget of a WIB day; false when it does not fit under `cap`.
