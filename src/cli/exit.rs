@@ -147,7 +147,7 @@ impl Failure {
     /// The exit code that this failure is.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::NoDatabase | Self::NoDataDir => Exit::Config,
+            Self::Config(_) | Self::NoDatabase | Self::NoDataDir | Self::Web(_) | Self::Logs(_) => Exit::Config,
             Self::Embedded(error) => embedded_exit(error),
             Self::Connect(error) => connect_exit(error),
             Self::Store(error) => store_exit(error),
@@ -155,7 +155,6 @@ impl Failure {
             Self::Import(error) => import_exit(error),
             Self::Jobs(error) => jobs_exit(error),
             Self::Usage(_) => Exit::Usage,
-            Self::Web(_) | Self::Logs(_) => Exit::Config,
             Self::Sim(_)
             | Self::Metrics(_)
             | Self::NotFound(_)
@@ -247,9 +246,8 @@ fn import_exit(error: &ImportError) -> Exit {
 fn jobs_exit(error: &JobsError) -> Exit {
     match error {
         JobsError::Unavailable(_) => Exit::Unavailable,
-        JobsError::Extension { .. } => Exit::Config,
+        JobsError::Extension { .. } | JobsError::Schedule { .. } => Exit::Config,
         JobsError::Setup(_) | JobsError::Runtime(_) => Exit::Failed,
-        JobsError::Schedule { .. } => Exit::Config,
     }
 }
 

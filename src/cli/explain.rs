@@ -9,10 +9,10 @@ use crate::{
         context::Context,
         exit::{Exit, Failure},
         output::{or_dash, table, wib, wib_or_dash},
-        transactions,
+        transactions, wiring,
     },
     domain::money::Sen,
-    engine::explain::{self, Explanation},
+    engine::explain::{self, Because, Explanation},
     store::reads::evidence::{EntryRow, FactRow},
 };
 
@@ -27,8 +27,10 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let explanation =
-            context.with_database(async |session| Ok(explain::explain(&session.store, &self.reference).await?))?;
+        let explanation = context.with_database(async |session| {
+            let rulebook = wiring::rulebook(session.config)?;
+            Ok(explain::explain(&session.store, &rulebook, &self.reference).await?)
+        })?;
         context.out.document(&explanation, || page(&explanation))?;
         Ok(Exit::Clean)
     }
@@ -55,11 +57,23 @@ fn page(explanation: &Explanation) -> String {
 }
 
 fn why(explanation: &Explanation) -> String {
-    let Some(at) = explanation.decided_at else {
-        return "Why\n  Nothing was decided yet: the row stands as it was written.".to_owned();
+    let now = &explanation.now;
+    let rules = |reasons: &[Because]| reasons.iter().map(|because| because.rule.clone()).collect::<Vec<_>>();
+    let mut text = match explanation.decided_at {
+        Some(at) => format!("Why (decided {}){}", wib(at), reasons(&explanation.because)),
+        None => "Why\n  No decision has changed the row since it was written.".to_owned(),
     };
-    let mut text = format!("Why (decided {})", wib(at));
-    for because in &explanation.because {
+    if rules(&now.because) != rules(&explanation.because) {
+        let flags = now.flags.join(", ");
+        write!(text, "\nAs it stands now: {}{{{flags}}}{}", now.state.as_str(), reasons(&now.because))
+            .unwrap_or_default();
+    }
+    text
+}
+
+fn reasons(reasons: &[Because]) -> String {
+    let mut text = String::new();
+    for because in reasons {
         let inputs: Vec<String> = because
             .inputs
             .as_object()

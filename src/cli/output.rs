@@ -60,18 +60,19 @@ impl Output {
         writeln!(io::stderr().lock(), "{text}").unwrap_or_default();
     }
 
-    /// A bar for work of `total` steps, drawn only at a terminal; 0 = nobody knows how many.
+    /// A bar for work of `total` rows or `bytes`, drawn only at a terminal; 0 = nobody knows how many.
     pub(crate) fn bar(self, total: u64, unit: &str) -> ProgressBar {
         if !self.is_bar_wanted {
             return ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
         }
+        let (done, all, pace) = match unit {
+            "bytes" => ("{bytes}".to_owned(), "{total_bytes}", "{bytes_per_sec}"),
+            other => (format!("{{human_pos}} {other}"), "{human_len}", "{per_sec}"),
+        };
         let (bar, template) = if total == 0 {
-            (ProgressBar::no_length(), format!("{{spinner}} {{human_pos}} {unit}  {{per_sec}}  {{elapsed}}"))
+            (ProgressBar::no_length(), format!("{{spinner}} {done}  {pace}  {{elapsed}}"))
         } else {
-            (
-                ProgressBar::new(total),
-                format!("{{wide_bar}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  ETA {{eta}}"),
-            )
+            (ProgressBar::new(total), format!("{{wide_bar}} {done} of {all}  {pace}  ETA {{eta}}"))
         };
         bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     config::Config,
     domain::profile::RequiredReferences,
-    engine::{EngineError, runtime},
+    engine::{EngineError, rulebook::Rulebook, runtime},
     providers,
 };
 
@@ -18,4 +18,10 @@ pub(crate) fn known_providers() -> Vec<&'static str> {
 pub(crate) fn required_references(config: &Config) -> Result<BTreeMap<String, RequiredReferences>, EngineError> {
     let accounts = runtime::accounts(config)?;
     Ok(accounts.into_iter().map(|a| (a.name.clone(), a.profile.rules.required)).collect())
+}
+
+/// The terms in force: the policy and each account's profile.
+pub(crate) fn rulebook(config: &Config) -> Result<Rulebook, EngineError> {
+    let accounts = runtime::accounts(config)?;
+    Ok(Rulebook::new(config.policy, accounts.into_iter().map(|a| (a.name, a.profile.rules))))
 }

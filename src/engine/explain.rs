@@ -1,21 +1,22 @@
-//! Why a row stands where it stands: its evidence in order, the last decision with a sentence for each rule it took, and
-//! what would change it. It only reads what was written down when it was decided and never decides again.
+//! Why a row stands where it stands: its evidence in order, the last decision that changed something with a sentence for
+//! each rule it took, what the same rules say of the evidence now, and what would change it. It writes nothing.
 
 mod sentences;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     domain::{
+        decide,
         explain::Rule,
         money::Sen,
         state::{Flag, State},
     },
-    engine::{EngineError, lookup},
+    engine::{EngineError, lookup, rulebook::Rulebook},
     store::{
-        Store,
+        Store, StoreError, cases, now_in,
         reads::{
             RefundRow, TransactionRow, as_rupiah,
             evidence::{AttemptRow, ChangeRow, EntryRow, FactRow},
@@ -44,6 +45,17 @@ pub struct Because {
     pub facts: Vec<i64>,
 }
 
+/// A row under the terms in force at the time of the look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// The state that a decision would give it.
+    pub state: State,
+    /// The flags that would be listed.
+    pub flags: Vec<&'static str>,
+    /// Why.
+    pub because: Vec<Because>,
+}
+
 /// What one account of the ledger holds of the row's money.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Balance {
@@ -67,6 +79,9 @@ pub struct Explanation {
     pub decided_at: Option<DateTime<Utc>>,
     /// Why it came out as it did.
     pub because: Vec<Because>,
+    /// What the rules say of all the evidence now. A decision that changes nothing is not written down, so this may know
+    /// more than `because`.
+    pub now: Standing,
     /// What was said, by sequence.
     pub facts: Vec<FactRow>,
     /// What the merchant changed, by sequence.
@@ -89,8 +104,9 @@ pub struct Explanation {
 ///
 /// # Errors
 /// As [`lookup::transaction`].
-pub async fn explain(store: &Store, reference: &str) -> Result<Explanation, EngineError> {
+pub async fn explain(store: &Store, rulebook: &Rulebook, reference: &str) -> Result<Explanation, EngineError> {
     let transaction = lookup::transaction(store, reference).await?;
+    let now = standing(store, rulebook, &transaction).await?;
     let evidence = store.evidence(transaction.id).await?;
     let refunds = store.refunds_of(transaction.id).await?;
     let last = evidence.journal.last();
@@ -98,6 +114,7 @@ pub async fn explain(store: &Store, reference: &str) -> Result<Explanation, Engi
         at: evidence.at,
         decided_at: last.map(|entry| entry.at),
         because: last.map(|entry| because(&entry.content)).unwrap_or_default(),
+        now,
         balances: balances(&evidence.journal),
         what_next: what_next(&transaction, evidence.at),
         last_answer: evidence.last_body.as_deref().map(excerpt),
@@ -108,6 +125,18 @@ pub async fn explain(store: &Store, reference: &str) -> Result<Explanation, Engi
         refunds,
         transaction,
     })
+}
+
+/// Decides on what is stored, and throws the decision away.
+async fn standing(store: &Store, rulebook: &Rulebook, row: &TransactionRow) -> Result<Standing, EngineError> {
+    let mut tx = store.begin().await?;
+    let loaded = cases::read(&mut tx, &[row.id]).await?;
+    let at = now_in(&mut tx).await?;
+    tx.rollback().await.map_err(StoreError::from)?;
+    let case = &loaded.first().ok_or_else(|| EngineError::NotFound(row.partner_reference_no.clone()))?.case;
+    let decision = decide::decide(case, &rulebook.terms(&row.account), at);
+    let because = because(&json!({ "because": decision.because }));
+    Ok(Standing { state: decision.state, flags: decision.flags.listed(), because })
 }
 
 /// The reasons of a journal entry.

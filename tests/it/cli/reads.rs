@@ -88,7 +88,7 @@ async fn explain_shows_the_decision_its_evidence_and_where_the_money_is() {
     let explained = worked.run(&["explain", "doku-main/MORE", "--json"]).ends(0).json();
     assert_keys(
         &explained,
-        "at attempts balances because changes decided_at facts journal last_answer refunds transaction what_next",
+        "at attempts balances because changes decided_at facts journal last_answer now refunds transaction what_next",
     );
     assert_keys(&explained["transaction"], ROW);
     assert_keys(
@@ -107,7 +107,8 @@ async fn explain_shows_the_decision_its_evidence_and_where_the_money_is() {
                {"account": "provider_clearing", "side": "Dr", "amount": "150000.00"}])
     );
     let waiting = worked.run(&["explain", "OPEN"]).ends(0).stdout;
-    assert!(waiting.contains("pending.not_paid_yet: ") && waiting.contains("OPEN"), "{waiting}");
+    assert!(waiting.contains("As it stands now: pending{}\n  pending.not_paid_yet: "), "{waiting}");
+    assert!(waiting.contains("2x until "), "{waiting}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
