@@ -19,12 +19,7 @@ use crate::{
         refund::RefundState,
         state::{Flag, State},
     },
-    store::{
-        Store, StoreError, Tx,
-        cases::sen,
-        error::inconsistent,
-        now_in,
-    },
+    store::{Store, StoreError, Tx, cases::sen, error::inconsistent, now_in},
 };
 
 pub use rows::DayRow;
@@ -200,11 +195,12 @@ select (coalesce(sum(p.debit - p.credit) filter (where p.account in ('provider_c
   from rekon.run_items i join rekon.transactions t on t.id = i.transaction_id join rekon.postings p on p.transaction_id = t.id
  where i.run_id = $1 and t.direction = 'in'";
 
+// A query that never left, for want of a token or of a part of it, is a fact and no call.
 const CALLS: &str = "-- store::day::calls
 select coalesce(sum(coalesce(s.n, 1)) filter (where f.sent_at >= $2), 0)::bigint as new_facts,
        count(*) filter (where f.sent_at < $2 and s.last_sent_at >= $2) as seen_again
   from rekon.run_items i join rekon.facts f using (transaction_id) left join rekon.sightings s using (transaction_id, seq)
- where i.run_id = $1 and f.source = 'query'";
+ where i.run_id = $1 and f.source = 'query' and coalesce(f.doubt, '') not in ('no_token', 'unbuildable')";
 
 const REFUND_DOINGS: &str = "-- store::day::refund_doings
 select coalesce(sum((select count(*) from rekon.refund_attempts a where a.refund_id = r.id and a.sent_at >= $2)), 0)::bigint as calls,

@@ -56,10 +56,9 @@ impl Concern {
         });
         match raised {
             Some((flag, rule)) => Self { flag: Some(flag), rule },
-            None => Self {
-                flag: open.first().copied(),
-                rule: rules.last().cloned().unwrap_or_else(|| NO_RULE.to_owned()),
-            },
+            None => {
+                Self { flag: open.first().copied(), rule: rules.last().cloned().unwrap_or_else(|| NO_RULE.to_owned()) }
+            }
         }
     }
 
@@ -196,9 +195,8 @@ fn waits(entry: &Entry) -> bool {
     let content: Value = serde_json::from_str(&entry.content).unwrap_or_default();
     let list = |key| content.get(key).and_then(Value::as_array).into_iter().flatten();
     list("flags").any(|flag| flag == Flag::RefundBlocked.as_str())
-        || list("refunds").any(|refund| {
-            refund.get("state").and_then(Value::as_str) == Some(RefundState::Proposed.as_str())
-        })
+        || list("refunds")
+            .any(|refund| refund.get("state").and_then(Value::as_str) == Some(RefundState::Proposed.as_str()))
 }
 
 /// A phrase as a sentence: a capital before it and a full stop behind it.

@@ -60,8 +60,7 @@ select t.id, t.account, t.partner_reference_no, t.reference_no, t.external_id, t
 impl DaySnapshot {
     /// The page of rows behind a row id; `0` begins, an empty page ends.
     pub async fn rows_after(&mut self, id: i64) -> Result<Vec<DayRow>, StoreError> {
-        let rows =
-            sqlx::query(ROWS_AFTER).bind(self.run_id).bind(id).bind(PAGE).fetch_all(&mut *self.tx).await?;
+        let rows = sqlx::query(ROWS_AFTER).bind(self.run_id).bind(id).bind(PAGE).fetch_all(&mut *self.tx).await?;
         rows.iter().map(day_row).collect()
     }
 }
