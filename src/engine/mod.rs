@@ -7,6 +7,7 @@ pub mod budget;
 pub mod check;
 pub mod clock;
 mod counted;
+pub mod day_report;
 pub mod decisions;
 pub mod error;
 pub mod explain;

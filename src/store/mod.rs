@@ -6,6 +6,7 @@
 
 pub mod embedded;
 pub mod cases;
+pub mod day;
 pub mod error;
 pub mod gauges;
 pub mod import;

@@ -10,6 +10,8 @@ mod config;
 #[cfg(test)]
 mod constraints;
 #[cfg(test)]
+mod day_report;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod engine;
