@@ -7,6 +7,7 @@ use crate::{
     config::ConfigErrors,
     engine::{EngineError, import::ImportError},
     jobs::JobsError,
+    report::ReportError,
     sim::SimError,
     store::{StoreError, embedded::EmbeddedError},
     telemetry::{logs::LogsError, metrics::MetricsError},
@@ -128,6 +129,8 @@ pub(crate) enum Failure {
         source: std::io::Error,
     },
     #[error(transparent)]
+    Report(ReportError),
+    #[error(transparent)]
     Web(#[from] WebError),
     #[error(transparent)]
     Logs(LogsError),
@@ -157,6 +160,7 @@ impl Failure {
             Self::Usage(_) => Exit::Usage,
             Self::Sim(_)
             | Self::Metrics(_)
+            | Self::Report(_)
             | Self::NotFound(_)
             | Self::Input { .. }
             | Self::File { .. }

@@ -94,7 +94,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 impl Reconcile {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        self.report.check()?;
+        self.report.check(context.out.json)?;
         let place = context.place()?;
         context.session(place, Schema::Current, OnSignal::Drain, async |session, stop| self.work(session, stop).await)
     }

@@ -16,7 +16,8 @@ pub(crate) fn passed(limits: &RefundBreaker, flow: &Flow, amount: Sen) -> Option
             out > i128::from(income.sen()).saturating_mul(i128::from(percent))
         })
     };
-    let named = |is_passed: bool, name: &str| is_passed.then(|| format!("the refund breaker's limit {name} is reached"));
+    let named =
+        |is_passed: bool, name: &str| is_passed.then(|| format!("the refund breaker's limit {name} is reached"));
     named(count(limits.count_per_hour, flow.hour_count), "count_per_hour")
         .or_else(|| named(count(limits.count_per_day, flow.day_count), "count_per_day"))
         .or_else(|| named(sum(limits.sen_per_hour, flow.hour_out), "amount_per_hour"))
@@ -31,7 +32,14 @@ mod tests {
 
     fn flow() -> Flow {
         let rupiah = Sen::rupiah;
-        Flow { hour_count: 2, hour_out: rupiah(200), day_count: 5, day_out: rupiah(500), hour_in: rupiah(1_000), day_in: rupiah(9_000) }
+        Flow {
+            hour_count: 2,
+            hour_out: rupiah(200),
+            day_count: 5,
+            day_out: rupiah(500),
+            hour_in: rupiah(1_000),
+            day_in: rupiah(9_000),
+        }
     }
 
     #[test]
@@ -43,12 +51,36 @@ mod tests {
     fn each_limit_stops_the_refund_that_would_pass_it_and_no_other() {
         let none = RefundBreaker::default();
         let cases = [
-            (RefundBreaker { count_per_hour: Some(2), ..none }, RefundBreaker { count_per_hour: Some(3), ..none }, "count_per_hour"),
-            (RefundBreaker { count_per_day: Some(5), ..none }, RefundBreaker { count_per_day: Some(6), ..none }, "count_per_day"),
-            (RefundBreaker { sen_per_hour: Some(29_999), ..none }, RefundBreaker { sen_per_hour: Some(30_000), ..none }, "amount_per_hour"),
-            (RefundBreaker { sen_per_day: Some(59_999), ..none }, RefundBreaker { sen_per_day: Some(60_000), ..none }, "amount_per_day"),
-            (RefundBreaker { ratio_per_hour_percent: Some(29), ..none }, RefundBreaker { ratio_per_hour_percent: Some(30), ..none }, "percent_per_hour"),
-            (RefundBreaker { ratio_per_day_percent: Some(6), ..none }, RefundBreaker { ratio_per_day_percent: Some(7), ..none }, "percent_per_day"),
+            (
+                RefundBreaker { count_per_hour: Some(2), ..none },
+                RefundBreaker { count_per_hour: Some(3), ..none },
+                "count_per_hour",
+            ),
+            (
+                RefundBreaker { count_per_day: Some(5), ..none },
+                RefundBreaker { count_per_day: Some(6), ..none },
+                "count_per_day",
+            ),
+            (
+                RefundBreaker { sen_per_hour: Some(29_999), ..none },
+                RefundBreaker { sen_per_hour: Some(30_000), ..none },
+                "amount_per_hour",
+            ),
+            (
+                RefundBreaker { sen_per_day: Some(59_999), ..none },
+                RefundBreaker { sen_per_day: Some(60_000), ..none },
+                "amount_per_day",
+            ),
+            (
+                RefundBreaker { ratio_per_hour_percent: Some(29), ..none },
+                RefundBreaker { ratio_per_hour_percent: Some(30), ..none },
+                "percent_per_hour",
+            ),
+            (
+                RefundBreaker { ratio_per_day_percent: Some(6), ..none },
+                RefundBreaker { ratio_per_day_percent: Some(7), ..none },
+                "percent_per_day",
+            ),
         ];
         for (stops, lets, name) in cases {
             assert!(passed(&stops, &flow(), Sen::rupiah(100)).is_some_and(|why| why.contains(name)), "{name}");

@@ -52,10 +52,16 @@ async fn a_row_without_the_reference_that_doku_wants_is_asked_once_it_is_set() {
 async fn negatives_to_the_end_close_the_row_and_a_later_payment_is_held() {
     let shop = Shop::open(SAFE, CLOSES_SOON).await;
     let open = SimPayment { script: vec![Answer::status("01")], ..payment("INV-1", 1_000) };
-    let id = shop.expect(open, &[("expires_at", "now() - interval '2 seconds'"), ("created_at", "now() - interval '1 minute'")]).await;
+    let id = shop
+        .expect(open, &[("expires_at", "now() - interval '2 seconds'"), ("created_at", "now() - interval '1 minute'")])
+        .await;
     let work = shop.work().await;
     shop.until(&Shop::end_of(id), "unpaid{}").await;
-    assert_eq!(shop.db.text("select count(*) || ' ' || sum(n) from rekon.sightings").await, "1 3", "three answers, one fact");
+    assert_eq!(
+        shop.db.text("select count(*) || ' ' || sum(n) from rekon.sightings").await,
+        "1 3",
+        "three answers, one fact"
+    );
     assert_eq!(shop.db.text("select next_check_at from rekon.transactions").await, "-", "nobody asks a closed row");
     shop.sim.world().set_script("", "INV-1", vec![Answer::paid()]).expect("the customer pays after all");
     shop.db.run(&format!("update rekon.transactions set next_check_at = now() where id = {id}")).await;
@@ -69,11 +75,17 @@ async fn negatives_to_the_end_close_the_row_and_a_later_payment_is_held() {
 async fn answers_that_say_nothing_never_close_and_end_as_stuck() {
     let shop = Shop::open(SAFE, CLOSES_SOON).await;
     let silent = SimPayment { script: vec![Answer::status("02")], ..payment("INV-1", 1_000) };
-    let id = shop.expect(silent, &[("expires_at", "now() - interval '1 second'"), ("created_at", "now() - interval '1 minute'")]).await;
+    let id = shop
+        .expect(silent, &[("expires_at", "now() - interval '1 second'"), ("created_at", "now() - interval '1 minute'")])
+        .await;
     let work = shop.work().await;
     shop.until(&Shop::end_of(id), "review{stuck}").await;
     work.stop().await;
-    assert_ne!(shop.db.text("select next_check_at from rekon.transactions").await, "-", "a stuck row goes on being asked");
+    assert_ne!(
+        shop.db.text("select next_check_at from rekon.transactions").await,
+        "-",
+        "a stuck row goes on being asked"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +103,8 @@ async fn a_cancel_after_the_payment_was_settled_holds_the_money_and_says_so() {
     for _ in 0..2 {
         heard.push(listener.recv().await.expect("two changes, two notices").payload().to_owned());
     }
-    let held = r#"{"account":"doku-main","flags":["cancelled_after_paid"],"partner_reference_no":"INV-1","state":"held"}"#;
+    let held =
+        r#"{"account":"doku-main","flags":["cancelled_after_paid"],"partner_reference_no":"INV-1","state":"held"}"#;
     assert_eq!(heard.last().map(String::as_str), Some(held));
     assert_eq!(shop.sim.world().book().returned_sen, 0);
 }
@@ -114,7 +127,8 @@ async fn a_wrong_echo_counts_for_nothing_and_a_right_one_heals_it() {
 async fn a_dead_answer_after_the_payment_is_looked_at_twice_before_a_person_is_called() {
     let shop = Shop::open(SAFE, SHORT_TIMES).await;
     let dies = SimPayment { script: vec![Answer::paid(), Answer::status("06")], ..payment("INV-1", 1_000) };
-    let recovers = SimPayment { script: vec![Answer::paid(), Answer::status("03"), Answer::paid()], ..payment("INV-2", 1_000) };
+    let recovers =
+        SimPayment { script: vec![Answer::paid(), Answer::status("03"), Answer::paid()], ..payment("INV-2", 1_000) };
     let (dead, alive) = (shop.expect(dies, &[]).await, shop.expect(recovers, &[]).await);
     let work = shop.work().await;
     shop.until(&Shop::end_of(dead), "paid{}").await;
