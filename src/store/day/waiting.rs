@@ -89,14 +89,12 @@ with waiting as (
   select t.id from rekon.run_items i join rekon.transactions t on t.id = i.transaction_id
    where i.run_id = $1 and (t.state in ('held', 'review') or 'refund_blocked' = any(t.flags_open))
   union
-  select r.transaction_id from rekon.run_items i join rekon.refund_saga r using (transaction_id) where i.run_id = $1 and r.state = 'proposed'),
-booked as (
-  select p.transaction_id, sum(p.credit - p.debit) as rupiah from waiting w join rekon.postings p on p.transaction_id = w.id
-   where p.account like 'suspense:%' group by p.transaction_id)
+  select r.transaction_id from rekon.run_items i join rekon.refund_saga r using (transaction_id) where i.run_id = $1 and r.state = 'proposed')
 select t.id, t.account, t.partner_reference_no, t.reference_no, t.state, t.flags_open, (t.amount * 100)::bigint as amount,
        (t.paid_amount * 100)::bigint as paid_amount, (t.refunded_amount * 100)::bigint as refunded_amount,
        (coalesce(b.rupiah, 0) * 100)::bigint as at_risk, t.created_at, count(*) over () as n
-  from waiting w join rekon.transactions t on t.id = w.id left join booked b on b.transaction_id = t.id
+  from waiting w join rekon.transactions t on t.id = w.id
+  left join lateral (select sum(p.credit - p.debit) as rupiah from rekon.postings p where p.transaction_id = t.id and p.account like 'suspense:%') b on true
  order by case t.direction when 'out' then t.amount else coalesce(b.rupiah, 0) + t.refund_reserved end desc, t.created_at, t.id limit $2";
 
 const REFUNDS: &str = "-- store::day::waiting::refunds
