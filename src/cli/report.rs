@@ -87,7 +87,11 @@ impl ReportArgs {
             first,
             last,
             with_open_rows: request.days == Days::YesterdayAndUnsettled,
-            accounts: request.accounts.clone(),
+            accounts: if request.accounts.is_empty() {
+                session.config.accounts.keys().cloned().collect()
+            } else {
+                request.accounts.clone()
+            },
             filter: run.params.to_string(),
             is_dry_run: false,
             duration: now.signed_duration_since(run.started_at).to_std().unwrap_or(Duration::ZERO),

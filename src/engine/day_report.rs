@@ -133,6 +133,7 @@ fn empty(run: &Run, outcome: &Outcome, snapshot: &DaySnapshot) -> DayReport {
         refunds: Vec::new(),
         ledger: LedgerFigures::default(),
         exceptions: Vec::new(),
+        exceptions_total: 0,
         provenance: Vec::new(),
     }
 }
@@ -143,6 +144,7 @@ async fn fill(report: &mut DayReport, snapshot: &mut DaySnapshot, run: &Run) -> 
     let waiting = snapshot.waiting(MOST_EXCEPTIONS).await?;
     report.generated_at = snapshot.at();
     report.provenance = provenance(&figures.origin, &waiting);
+    report.exceptions_total = count(waiting.count);
     report.exceptions = waiting.rows.iter().map(exceptions::told).collect();
     take_over(report, figures);
     Ok(())

@@ -47,6 +47,8 @@ pub struct DayReport {
     pub ledger: LedgerFigures,
     /// The rows that wait for a person, the most urgent first. May be cut short: counts come from the totals too.
     pub exceptions: Vec<ExceptionRow>,
+    /// How many rows wait for a person in all; `exceptions` may be cut short.
+    pub exceptions_total: u64,
     /// What else proves where the figures come from: profile and policy hashes, journal head. Name and value.
     pub provenance: Vec<(String, String)>,
 }
@@ -62,7 +64,7 @@ pub struct RunFigures {
     pub duration: Duration,
     /// Rows selected.
     pub selected: u64,
-    /// Calls made to providers, tokens included.
+    /// Calls made to providers about these rows: queries and refunds, not tokens.
     pub calls: u64,
     /// Refunds confirmed by it.
     pub refunds_confirmed: u64,

@@ -136,7 +136,7 @@ impl DayReport {
     /// figure counts: a report must never look cleaner than the ledger.
     pub fn exception_count(&self) -> u64 {
         let counted = self.count_where(State::is_exception);
-        counted.max(u64::try_from(self.exceptions.len()).unwrap_or(u64::MAX))
+        counted.max(self.exceptions_total).max(u64::try_from(self.exceptions.len()).unwrap_or(u64::MAX))
     }
 
     fn count_where(&self, keep: impl Fn(State) -> bool) -> u64 {

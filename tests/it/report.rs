@@ -100,6 +100,7 @@ fn the_day() -> DayReport {
             suspense: Sen::rupiah(80_000),
             refund_in_flight: Sen::rupiah(1_000),
         },
+        exceptions_total: 0,
         exceptions: vec![
             exception("INV-0001", State::Held, &[Flag::Underpaid]),
             exception("INV-0002", State::Held, &[Flag::Underpaid, Flag::PaidLate]),
