@@ -173,7 +173,12 @@ impl Daemon<'_> {
         let ended = jobs::run(ctx, jobs::Roles { commands: true }).await;
         drop(relay);
         engine.finish().await?;
-        Ok(ended?)
+        ended?;
+        if self.stop.is_cancelled() {
+            Ok(())
+        } else {
+            Err(Failure::Jobs(jobs::JobsError::Runtime("the workers ended by themselves".to_owned())))
+        }
     }
 
     /// Knocks until the database is there with the right schema; `None` when the process is to stop before.

@@ -28,12 +28,22 @@ const EVERY_MINUTE: &str = "0 * * * * *";
 
 async fn minute(_tick: Tick<Utc>, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
     let ctx = Arc::clone(&ctx);
+    rescue(&ctx).await;
     for (job, schedule) in &ctx.schedules {
         if let Err(error) = look(&ctx, job, schedule).await {
             tracing::warn!(job, %error, "the calendar could not be read; looking again in a minute");
         }
     }
     Ok(())
+}
+
+/// Commands that a dead worker left behind go back; none takes longer than a run's deadline.
+async fn rescue(ctx: &Ctx) {
+    match ctx.store.rescue_commands(ctx.limits.deadline.saturating_mul(2)).await {
+        Ok(0) => {}
+        Ok(rescued) => tracing::warn!(rescued, "commands of a dead worker run again"),
+        Err(error) => tracing::debug!(%error, "commands could not be looked after"),
+    }
 }
 
 async fn look(ctx: &Ctx, job: &str, schedule: &Schedule) -> Result<(), BoxDynError> {
