@@ -4,6 +4,8 @@ mod architecture;
 #[cfg(test)]
 mod budget_sql;
 #[cfg(test)]
+mod calendar;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;

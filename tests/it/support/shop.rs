@@ -112,13 +112,23 @@ impl Shop {
         self.work_on(self.db.another_store().await).await.expect("the engine starts")
     }
 
+    /// The same with the calendar and the command bus.
+    pub(crate) async fn work_with_calendar(&self) -> Working {
+        let store = self.db.another_store().await;
+        self.work_as(store, Roles { commands: true }).await.expect("the engine starts")
+    }
+
     /// The same on a store of one's own.
     pub(crate) async fn work_on(&self, store: Store) -> Result<Working, EngineError> {
+        self.work_as(store, Roles { commands: false }).await
+    }
+
+    async fn work_as(&self, store: Store, roles: Roles) -> Result<Working, EngineError> {
         let engine =
             Engine::start(store, &self.config(), CallClass::Due, &[], rekon::telemetry::heartbeat::Heartbeats::new())
                 .await?;
         let ctx = Arc::clone(&engine.ctx);
-        let workers = tokio::spawn(jobs::run(Arc::clone(&ctx), Roles { commands: false }));
+        let workers = tokio::spawn(jobs::run(Arc::clone(&ctx), roles));
         Ok(Working { ctx, engine, workers })
     }
 
