@@ -3,6 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::domain::{fact::Fact, order::OrderChange};
+
 /// The 32 bytes of a link.
 pub type Link = [u8; 32];
 
@@ -20,6 +22,26 @@ pub fn link(previous: &Link, content: &str) -> Link {
 /// The hash of a document such as a profile or a policy in its canonical JSON; short enough to read aloud.
 pub fn fingerprint(canonical: &str) -> String {
     hex::encode(Sha256::digest(canonical.as_bytes())).chars().take(16).collect()
+}
+
+/// The hash of what a decision had seen: every fact and order change, by sequence. A journal entry names it, so that a
+/// changed fact is found by the chain. Times count in microseconds, as the database keeps them; sightings are not in it,
+/// because they go on changing.
+pub fn evidence(facts: &[Fact], changes: &[OrderChange]) -> String {
+    let mut digest = Sha256::new();
+    for fact in facts {
+        let mut answer = fact.answer.clone();
+        let paid_time = answer.paid_time.take().map(|t| t.timestamp_micros());
+        let times = (fact.sent_at.timestamp_micros(), fact.answered_at.timestamp_micros(), paid_time);
+        let text = serde_json::to_string(&(fact.seq, fact.source, &answer, times, fact.bad_weather)).unwrap_or_default();
+        digest.update(text.len().to_string().as_bytes());
+        digest.update(text.as_bytes());
+    }
+    for change in changes {
+        let text = format!("{}:{}:{}:{};", change.seq, change.at.timestamp_micros(), change.from.as_str(), change.to.as_str());
+        digest.update(text.as_bytes());
+    }
+    hex::encode(digest.finalize())
 }
 
 #[cfg(test)]

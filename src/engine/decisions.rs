@@ -284,6 +284,7 @@ fn entry(loaded: &Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTim
         "postings": decision.postings.iter().map(|p| json!({"account": p.account, "amount": Sen::new(p.sen).to_string()})).collect::<Vec<_>>(),
         "refunds": refunds,
         "sightings": sightings,
+        "evidence": chain::evidence(&case.facts, &case.changes),
         "profile": rulebook.profile_hash(&case.order.account),
         "policy": rulebook.policy_hash,
     })

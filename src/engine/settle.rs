@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -172,7 +172,7 @@ fn record(row: &mut Loaded, answered: &Answered, rulebook: &Rulebook, now: DateT
     if let Some(fact) = last.filter(|f| f.absorbs(&answered.answer, now, answered.bad_weather, &boundaries)) {
         fact.sightings = fact.sightings.saturating_add(1);
         fact.last_at = now;
-        fact.last_sent_at = answered.sent_at;
+        fact.last_sent_at = answered.sent_at.trunc_subsecs(6);
         written.batch.sightings.push(Sighting { transaction_id: id, fact: fact.clone() });
         return;
     }
@@ -181,10 +181,10 @@ fn record(row: &mut Loaded, answered: &Answered, rulebook: &Rulebook, now: DateT
         seq: row.seq,
         source: Source::Query,
         answer: answered.answer.clone(),
-        sent_at: answered.sent_at,
+        sent_at: answered.sent_at.trunc_subsecs(6),
         answered_at: now,
         last_at: now,
-        last_sent_at: answered.sent_at,
+        last_sent_at: answered.sent_at.trunc_subsecs(6),
         sightings: 1,
         bad_weather: answered.bad_weather,
     };
