@@ -20,6 +20,7 @@ mod signals;
 mod sim;
 mod status;
 mod transactions;
+mod verify;
 mod wiring;
 
 use std::path::PathBuf;
@@ -73,6 +74,7 @@ enum Command {
     Refunds(refunds::Refunds),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Verify(verify::Verify),
     Sim(sim::SimCommand),
 }
 
@@ -90,6 +92,7 @@ impl Command {
             Self::Exceptions(command) => command.run(context),
             Self::Refunds(command) => command.run(context),
             Self::Config(command) => command.run(context),
+            Self::Verify(command) => command.run(context),
             Self::Sim(command) => command.run(context),
         }
     }

@@ -33,12 +33,14 @@ pub fn evidence(facts: &[Fact], changes: &[OrderChange]) -> String {
         let mut answer = fact.answer.clone();
         let paid_time = answer.paid_time.take().map(|t| t.timestamp_micros());
         let times = (fact.sent_at.timestamp_micros(), fact.answered_at.timestamp_micros(), paid_time);
-        let text = serde_json::to_string(&(fact.seq, fact.source, &answer, times, fact.bad_weather)).unwrap_or_default();
+        let text =
+            serde_json::to_string(&(fact.seq, fact.source, &answer, times, fact.bad_weather)).unwrap_or_default();
         digest.update(text.len().to_string().as_bytes());
         digest.update(text.as_bytes());
     }
     for change in changes {
-        let text = format!("{}:{}:{}:{};", change.seq, change.at.timestamp_micros(), change.from.as_str(), change.to.as_str());
+        let text =
+            format!("{}:{}:{}:{};", change.seq, change.at.timestamp_micros(), change.from.as_str(), change.to.as_str());
         digest.update(text.as_bytes());
     }
     hex::encode(digest.finalize())

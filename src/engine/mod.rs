@@ -23,6 +23,7 @@ pub mod settle;
 pub mod settler;
 pub mod strays;
 pub mod upkeep;
+pub mod verify;
 pub mod weather;
 
 pub use error::EngineError;

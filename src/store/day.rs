@@ -144,9 +144,6 @@ pub struct DayFigures {
     pub origin: Origin,
 }
 
-const SNAPSHOT: &str = "-- store::day::snapshot
-set transaction isolation level repeatable read, read only";
-
 const LIMIT: &str = "-- store::day::limit
 select set_config('statement_timeout', $1, true)";
 
@@ -231,8 +228,7 @@ pub struct DaySnapshot {
 impl Store {
     /// Opens a moment for the rows of a run. It holds one connection until it is dropped.
     pub async fn day(&self, run_id: i64) -> Result<DaySnapshot, StoreError> {
-        let mut tx = self.begin().await?;
-        sqlx::query(SNAPSHOT).execute(&mut *tx).await?;
+        let mut tx = self.begin_reading().await?;
         sqlx::query(LIMIT).bind(STATEMENT_MAX.as_millis().to_string()).execute(&mut *tx).await?;
         let at = now_in(&mut tx).await?;
         Ok(DaySnapshot { tx, run_id, at })

@@ -18,6 +18,7 @@ pub mod runs;
 pub mod settle;
 mod target;
 pub mod upkeep;
+pub mod verify;
 pub mod wake;
 
 use std::time::Duration;
@@ -56,6 +57,9 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
 const SCHEMA_VERSION: &str = "-- store::schema_version
 select coalesce(max(version), 0) from rekon._migrations where success";
+
+const ONE_MOMENT: &str = "-- store::one_moment
+set transaction isolation level repeatable read, read only";
 
 const NOW: &str = "-- store::now
 select clock_timestamp()";
@@ -106,6 +110,13 @@ impl Store {
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(self.pool.begin().await?)
+    }
+
+    /// A transaction that sees one moment of the database and writes nothing.
+    pub async fn begin_reading(&self) -> Result<Tx, StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(ONE_MOMENT).execute(&mut *tx).await?;
+        Ok(tx)
     }
 
     /// The database's clock, which leases, budgets and days go by.

@@ -29,3 +29,5 @@ mod sql;
 mod support;
 #[cfg(test)]
 mod web;
+#[cfg(test)]
+mod verify;

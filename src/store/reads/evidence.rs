@@ -165,9 +165,6 @@ const LAST_BODY: &str = "-- store::reads::evidence::last_body
 select r.body from rekon.facts f left join rekon.sightings s using (transaction_id, seq) join rekon.raw_answers r on r.hash = f.raw_hash
  where f.transaction_id = $1 order by coalesce(s.last_at, f.answered_at) desc, f.seq desc limit 1";
 
-const ONE_MOMENT: &str = "-- store::reads::evidence::one_moment
-set transaction isolation level repeatable read, read only";
-
 impl Store {
     /// Reads everything behind a row, as of one moment.
     pub async fn evidence(&self, transaction_id: i64) -> Result<Evidence, StoreError> {
@@ -223,13 +220,6 @@ impl Store {
         }
         evidence.journal = journal(&mut tx, transaction_id).await?;
         Ok(evidence)
-    }
-
-    /// A transaction that sees one moment and writes nothing.
-    async fn begin_reading(&self) -> Result<Tx, StoreError> {
-        let mut tx = self.begin().await?;
-        sqlx::query(ONE_MOMENT).execute(&mut *tx).await?;
-        Ok(tx)
     }
 }
 

@@ -7,11 +7,11 @@ use rekon::sim::{Answer, RefundBehaviour, SimPayment};
 
 use crate::support::shop::{SHORT_TIMES, Shop};
 
-fn payment(reference: &str, rupiah: i64) -> SimPayment {
+pub(crate) fn payment(reference: &str, rupiah: i64) -> SimPayment {
     SimPayment { reference_no: format!("R-{reference}"), ..SimPayment::exact(reference, rupiah * 100) }
 }
 
-const SAFE: &str = "rate = { per_second = 1000, burst = 100, concurrency = 32 }\n\
+pub(crate) const SAFE: &str = "rate = { per_second = 1000, burst = 100, concurrency = 32 }\n\
     [accounts.doku-main.ladder]\ndefault = [\"1s\", \"1s\", \"1s\", \"5m\"]\n\
     [accounts.doku-main.profile]\nrefund_repeat = \"safe\"\n";
 
