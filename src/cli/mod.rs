@@ -5,6 +5,7 @@
 
 mod config;
 mod context;
+mod demo;
 mod exceptions;
 mod exit;
 mod explain;
@@ -74,6 +75,7 @@ enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Sim(sim::SimCommand),
+    Demo(demo::Demo),
 }
 
 impl Command {
@@ -91,6 +93,7 @@ impl Command {
             Self::Refunds(command) => command.run(context),
             Self::Config(command) => command.run(context),
             Self::Sim(command) => command.run(context),
+            Self::Demo(command) => command.run(context),
         }
     }
 }
