@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use crate::{
     cli::{
         Cli,
-        context::{Context, OnSignal},
+        context::{Context, OnSignal, until_signal},
         exit::{Exit, Failure},
         output::Output,
         sim::{ACCOUNT, CLIENT_ID, CLIENT_SECRET, MERCHANT_ID},
@@ -126,9 +126,7 @@ impl Stage<'_> {
         self.expect_payments(&plan)?;
         self.command(&["import", &self.file(EXPECTED_FILE)])?;
         let day = plan.day.to_string();
-        self.command(&[
-            "reconcile", "--date", &day, "--format", "html", "--out", &self.file(FIRST_REPORT_FILE),
-        ])?;
+        self.command(&["reconcile", "--date", &day, "--format", "html", "--out", &self.file(FIRST_REPORT_FILE)])?;
         self.turn(&plan)?;
         self.command(&["reconcile", "--date", &day, "--fresh", "0", "--out", &self.file(REPORT_FILE)])?;
         self.out.text(&format!("\n{}", self.folder.read(REPORT_FILE)?))?;
@@ -142,7 +140,7 @@ impl Stage<'_> {
         }
         if self.demo.stay {
             self.out.say("The provider stays until Ctrl-C.");
-            context.until_signal(OnSignal::Drain, async |stop| {
+            until_signal(OnSignal::Drain, async |stop| {
                 stop.cancelled().await;
                 Ok(())
             })?;
@@ -153,7 +151,8 @@ impl Stage<'_> {
     fn introduce(&self) -> Result<(), Failure> {
         let config = self.folder.write_config(&self.sim.base_url())?;
         self.out.text(&format!(
-            "A simulated DOKU listens on {}: real HTTP, real signatures, and a book of its own in which it notes what was truly\n\
+            "A day of QRIS payments, from pending rows to a reconciled ledger. Many go wrong, each in a known way.\n\n\
+             A simulated DOKU listens on {}: real HTTP, real signatures, and a book of its own in which it notes what was truly\n\
              taken and returned. Nothing leaves this machine. This is the configuration, {}:\n\n{}",
             self.sim.base_url(),
             self.file(CONFIG_FILE),
@@ -230,24 +229,28 @@ impl Stage<'_> {
     }
 
     fn next_steps(&self, plan: &Plan, took: Duration) -> String {
-        let look = |words: &[&str], what: &str| format!("  {:<72}  {what}", self.typed(words));
+        let look = |what: &str, words: &[&str]| format!("  {what}\n      {}", self.typed(words));
         let lines = [
-            look(&["status"], "where everything stands"),
-            look(&["exceptions", "list"], "what a person must look at"),
-            look(&["explain", &plan.example("paid_late")], "why this one is held"),
-            look(&["refunds", "list"], "what went back, and how that is known"),
+            look("Where everything stands:", &["status"]),
+            look("What a person must look at:", &["exceptions", "list"]),
+            look("Why this payment is held:", &["explain", &plan.example("paid_late")]),
+            look("What went back, and how that is known:", &["refunds", "list"]),
         ];
         let more = self.folder.path().join("more").display().to_string();
         format!(
-            "\nThat took {} s. The database sleeps in its folder and wakes with every command. Try:\n{}\n\n\
-             Files in {}: {EXPECTED_FILE} (what was imported), {OUTCOME_FILE} (each row and what it came to), {FIRST_REPORT_FILE} and\n\
-             {REPORT_FILE} (the day after the first and the second run), {CONFIG_FILE}.\n\n\
-             The provider ends with the demo (--stay keeps it). A new one at the same address, with payments of its own:\n  \
-             {} sim --listen {} --seed {} --payments 50 --out {more}\n\
-             and, in another terminal:\n  {}\n  {}",
+            "\nThat took {} s. Files in {}:\n  \
+               {EXPECTED_FILE}     the payments as they were imported\n  \
+               {OUTCOME_FILE}      each of them, and what it came to\n  \
+               {FIRST_REPORT_FILE}  the day after the first run\n  \
+               {REPORT_FILE}       the day after the second run\n  \
+               {CONFIG_FILE}        the configuration\n\n\
+             The database sleeps in its folder and wakes with every command:\n{}\n\n\
+             The provider ends with the demo (--stay keeps it). A new one at the same address, with payments of its own:\n      \
+             {} sim --listen {} --seed {} --payments 50 --out {more}\n  \
+             and, in another terminal:\n      {}\n      {}",
             took.as_secs(),
-            lines.join("\n"),
             self.folder.path().display(),
+            lines.join("\n"),
             self.program,
             self.sim.address(),
             self.demo.seed.wrapping_add(1),

@@ -54,7 +54,6 @@ impl Output {
     }
 
     /// Prints text as it is, with a line end.
-    #[expect(clippy::unused_self, reason = "all that a command prints goes through its Output")]
     pub(crate) fn text(self, text: &str) -> Result<(), Failure> {
         if self.is_aside {
             self.say(text.trim_end());

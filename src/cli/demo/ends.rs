@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    cli::{demo::day::{KINDS, Plan, Planned}, output::table},
+    cli::{
+        demo::day::{KINDS, Plan, Planned},
+        output::table,
+    },
     domain::money::Sen,
     report::format,
     sim::{Book, BookEntry},
@@ -67,7 +70,8 @@ pub(super) struct Outcome {
 /// Compares the ledger and the book with what must be.
 pub(super) fn judge(plan: &Plan, rows: &[TransactionRow], book: &Book) -> Outcome {
     let expected = expected_ends();
-    let rows: BTreeMap<&str, &TransactionRow> = rows.iter().map(|row| (row.partner_reference_no.as_str(), row)).collect();
+    let rows: BTreeMap<&str, &TransactionRow> =
+        rows.iter().map(|row| (row.partner_reference_no.as_str(), row)).collect();
     let book: BTreeMap<&str, &BookEntry> =
         book.entries.iter().map(|entry| (entry.partner_reference_no.as_str(), entry)).collect();
     let mut outcome = Outcome {
@@ -122,7 +126,8 @@ impl Outcome {
 
     /// The comparison as a table, and one line that sums it up.
     pub(super) fn text(&self) -> String {
-        let header = ["scenario", "must come to", "rows", "did", "refunds", "refunded (ledger)", "returned (provider's book)"];
+        let header =
+            ["scenario", "must come to", "rows", "did", "refunds", "refunded (ledger)", "returned (provider's book)"];
         let lines = self.scenarios.iter().map(|end| {
             let (scenario, expected) = (end.scenario.to_owned(), end.expected.to_owned());
             let counts = [end.rows, end.as_expected, end.refunds].map(format::count);
@@ -135,9 +140,8 @@ impl Outcome {
     fn summary(&self) -> String {
         let sum = |of: fn(&ScenarioEnd) -> u64| self.scenarios.iter().map(of).sum::<u64>();
         let (rows, good, refunds) = (sum(|end| end.rows), sum(|end| end.as_expected), sum(|end| end.refunds));
-        let money = |of: fn(&ScenarioEnd) -> Sen| {
-            format::rupiah(self.scenarios.iter().map(of).fold(Sen::ZERO, Sen::plus))
-        };
+        let money =
+            |of: fn(&ScenarioEnd) -> Sen| format::rupiah(self.scenarios.iter().map(of).fold(Sen::ZERO, Sen::plus));
         let counted = format::counted(rows, "row", "rows");
         format!(
             "{} of {counted} ended as they must. {}: {} by rekon's ledger, {} by the provider's own book.",
@@ -150,7 +154,8 @@ impl Outcome {
 
     /// The rows that did not, for people.
     pub(super) fn complaints(&self) -> String {
-        let line = |row: &Differing| format!("  {} ({}): {}", row.partner_reference_no, row.scenario, row.problems.join("; "));
+        let line =
+            |row: &Differing| format!("  {} ({}): {}", row.partner_reference_no, row.scenario, row.problems.join("; "));
         let lines: Vec<String> = self.differing.iter().map(line).collect();
         format!("Rows that did not end as they must:\n{}", lines.join("\n"))
     }
