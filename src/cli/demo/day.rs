@@ -143,9 +143,17 @@ impl Plan {
             let order_status = if row.kind.scenario == Scenario::CancelledThenPaid { "cancelled" } else { "open" };
             let (amount, created_at, expires_at) =
                 (Sen::new(*expected_sen), format::iso(row.created_at), format::iso(row.expires_at));
-            csv.push_str(&format!(
-                "{ACCOUNT},{partner_reference_no},{reference_no},{amount},{order_status},{created_at},{expires_at}\n"
-            ));
+            let cells = [
+                ACCOUNT,
+                partner_reference_no,
+                reference_no,
+                &amount.to_string(),
+                order_status,
+                &created_at,
+                &expires_at,
+            ];
+            csv.push_str(&cells.join(","));
+            csv.push('\n');
         }
         csv
     }

@@ -110,7 +110,9 @@ impl Outcome {
         if let Some((row, entry)) = found {
             let end = expected.map_or("", |expected| expected.end);
             let (came_to, refunded, returned) = (end_of(row), row.refunded_amount, Sen::new(entry.returned_sen()));
-            self.csv.push_str(&format!("{reference},{name},\"{end}\",\"{came_to}\",{refunded},{returned}\n"));
+            let cells = [reference, name, &quoted(end), &quoted(&came_to), &refunded.to_string(), &returned.to_string()];
+            self.csv.push_str(&cells.join(","));
+            self.csv.push('\n');
             if let Some(sums) = self.scenarios.iter_mut().find(|sums| sums.scenario == name) {
                 sums.rows += 1;
                 sums.as_expected += u64::from(problems.is_empty());
@@ -182,6 +184,11 @@ fn problems(expected: Expected, row: &TransactionRow, entry: &BookEntry) -> Vec<
     must(entry.returned.len() <= 1, format!("money went back {} times", entry.returned.len()));
     must(row.refund_reserved == Sen::ZERO, format!("{} is still reserved", row.refund_reserved));
     problems
+}
+
+/// A cell that may hold commas; states and flags hold no quotes.
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
 }
 
 /// State and flags as the rules write them: `paid{overpaid}`.
