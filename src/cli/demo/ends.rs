@@ -110,7 +110,8 @@ impl Outcome {
         if let Some((row, entry)) = found {
             let end = expected.map_or("", |expected| expected.end);
             let (came_to, refunded, returned) = (end_of(row), row.refunded_amount, Sen::new(entry.returned_sen()));
-            let cells = [reference, name, &quoted(end), &quoted(&came_to), &refunded.to_string(), &returned.to_string()];
+            let cells =
+                [reference, name, &quoted(end), &quoted(&came_to), &refunded.to_string(), &returned.to_string()];
             self.csv.push_str(&cells.join(","));
             self.csv.push('\n');
             if let Some(sums) = self.scenarios.iter_mut().find(|sums| sums.scenario == name) {
