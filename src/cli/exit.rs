@@ -114,6 +114,9 @@ pub(crate) enum Failure {
     Jobs(#[from] JobsError),
     #[error(transparent)]
     Sim(#[from] SimError),
+    /// A command of the demo.
+    #[error("the demo stopped: `{command}` ended with exit code {}", exit.code())]
+    Demo { command: String, exit: Exit },
     #[error("{0}")]
     NotFound(String),
     #[error("cannot open {path}: check the name and that it may be read, or give - for stdin")]
@@ -167,6 +170,7 @@ impl Failure {
             | Self::Output(_)
             | Self::Runtime(_) => Exit::Failed,
             Self::Interrupted => Exit::TryAgain,
+            Self::Demo { exit, .. } => *exit,
         }
     }
 

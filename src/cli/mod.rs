@@ -5,6 +5,7 @@
 
 mod config;
 mod context;
+mod demo;
 mod exceptions;
 mod exit;
 mod explain;
@@ -76,6 +77,7 @@ enum Command {
     Config(config::ConfigCommand),
     Verify(verify::Verify),
     Sim(sim::SimCommand),
+    Demo(demo::Demo),
 }
 
 impl Command {
@@ -94,6 +96,7 @@ impl Command {
             Self::Config(command) => command.run(context),
             Self::Verify(command) => command.run(context),
             Self::Sim(command) => command.run(context),
+            Self::Demo(command) => command.run(context),
         }
     }
 }

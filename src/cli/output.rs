@@ -15,12 +15,18 @@ pub(crate) struct Output {
     /// One JSON document, or one object a line, instead of text.
     pub(crate) json: bool,
     is_bar_wanted: bool,
+    is_aside: bool,
 }
 
 impl Output {
     /// `plain` (the variable NO_COLOR is set) keeps even a terminal free of colours and bars.
     pub(crate) fn new(json: bool, plain: bool) -> Self {
-        Self { json, is_bar_wanted: io::stderr().is_terminal() && !plain }
+        Self { json, is_bar_wanted: io::stderr().is_terminal() && !plain, is_aside: false }
+    }
+
+    /// The same for a command inside a command that owes one document: text, and all of it on stderr.
+    pub(crate) fn aside(self) -> Self {
+        Self { json: false, is_aside: true, ..self }
     }
 
     /// Prints one document: as JSON with sorted keys, or as the text that `text` makes of it.
@@ -48,8 +54,11 @@ impl Output {
     }
 
     /// Prints text as it is, with a line end.
-    #[expect(clippy::unused_self, reason = "all that a command prints goes through its Output")]
     pub(crate) fn text(self, text: &str) -> Result<(), Failure> {
+        if self.is_aside {
+            self.say(text.trim_end());
+            return Ok(());
+        }
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()).map_err(Failure::Output)
     }

@@ -49,11 +49,6 @@ fn format(word: &str) -> Result<Format, String> {
 }
 
 impl ReportArgs {
-    /// The table on stdout.
-    pub(crate) const fn table() -> Self {
-        Self { format: Some(Format::Table), out: None }
-    }
-
     /// Refuses what would be found out only after an hour of work.
     pub(crate) fn check(&self, json: bool) -> Result<(), Failure> {
         if self.format(json).is_binary() && self.out.is_none() && io::stdout().is_terminal() {

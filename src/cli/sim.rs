@@ -18,12 +18,14 @@ use crate::{
     sim::{DEMO_PRIVATE_KEY_PEM, Rng, Scenario, Sim, SimClient, SimHandle, SimOptions, scripted},
 };
 
-const CLIENT_ID: &str = "REKON-SIM";
-const CLIENT_SECRET: &str = "rekon-sim-secret";
-const MERCHANT_ID: &str = "2115";
+/// The account in what is written and printed.
+pub(super) const ACCOUNT: &str = "sim";
+pub(super) const CLIENT_ID: &str = "REKON-SIM";
+pub(super) const CLIENT_SECRET: &str = "rekon-sim-secret";
+pub(super) const MERCHANT_ID: &str = "2115";
 /// Names of the files in `--out`.
-const KEY_FILE: &str = "sim.pem";
-const SECRET_FILE: &str = "sim.secret";
+pub(super) const KEY_FILE: &str = "sim.pem";
+pub(super) const SECRET_FILE: &str = "sim.secret";
 const EXPECTED_FILE: &str = "expected.csv";
 /// Smallest and largest amount of a drawn payment, in rupiah.
 const AMOUNTS: (i64, i64) = (10_000, 500_000);
@@ -111,12 +113,17 @@ fn write_files(folder: &Path, expected: &str) -> Result<PathBuf, Failure> {
     fs::create_dir_all(folder).map_err(cannot(folder))?;
     let folder = folder.canonicalize().map_err(cannot(folder))?;
     for (name, text) in [(KEY_FILE, DEMO_PRIVATE_KEY_PEM), (SECRET_FILE, CLIENT_SECRET), (EXPECTED_FILE, expected)] {
-        let path = folder.join(name);
-        let mut options = fs::OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(cannot(&path))?;
+        write_file(&folder.join(name), text)?;
     }
     Ok(folder)
+}
+
+/// Writes a file that its owner alone may read.
+pub(super) fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|source| Failure::File { path: path.display().to_string(), source })
 }
 
 /// A section that loads as it stands where the files were written; else it names two variables.

@@ -204,10 +204,11 @@ async fn judge(
         }
         Fate::Refused => {
             refund.state = RefundState::Refused;
-            refunds::give_back(tx, &account.name, refund).await?;
+            // The account's controls before its budget, as in `reserve`: the other way round the two lock each other out.
             if partial {
                 free_canary(tx, &account.name, refund.id).await?;
             }
+            refunds::give_back(tx, &account.name, refund).await?;
             None
         }
         Fate::Later => {

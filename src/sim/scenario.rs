@@ -185,7 +185,8 @@ fn refunds(scenario: Scenario, rng: &mut Rng) -> Vec<RefundBehaviour> {
         Scenario::RefundAnswerLost => vec![RefundBehaviour::AfterEffect { fault }, RefundBehaviour::Ok],
         Scenario::RefundLostBeforeEffect => vec![RefundBehaviour::BeforeEffect { fault }, RefundBehaviour::Ok],
         Scenario::RefundRefused => {
-            let codes = ["4037800", "4037815", "4047800", "4047813"];
+            // Codes that say no for good; 4047800 (wrong status) may yet become a yes.
+            let codes = ["4037800", "4037815", "4047804", "4047813"];
             let response_code = (*rng.pick(&codes).unwrap_or(&"4037800")).to_owned();
             vec![RefundBehaviour::Refuse { response_code }]
         }

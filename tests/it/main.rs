@@ -14,6 +14,8 @@ mod constraints;
 #[cfg(test)]
 mod day_report;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod engine;

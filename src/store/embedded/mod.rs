@@ -73,6 +73,11 @@ impl EmbeddedPostgres {
         Ok(started)
     }
 
+    /// Refuses where a Postgres serves this folder (canonical path) already.
+    pub fn refuse_if_running(data_dir: &Path) -> Result<(), EmbeddedError> {
+        refuse_second_start(data_dir)
+    }
+
     /// Where clients connect: the database `postgres` of the private cluster over its unix socket.
     pub fn url(&self) -> &str {
         &self.url
