@@ -8,11 +8,16 @@ mod config;
 #[cfg(test)]
 mod constraints;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod process;
 mod providers;
+#[cfg(test)]
+mod replicas;
 #[cfg(test)]
 mod report;
 #[cfg(test)]
