@@ -42,6 +42,9 @@ impl Kind {
     /// Those for which money goes back: a difference, and everything.
     pub(super) const GOES_BACK: [Self; 2] = [Self::Overpaid, Self::CancelledThenPaid];
 
+    /// Those of which the first answer says that they are paid.
+    pub(super) const PAID_AT_ONCE: [Self; 4] = [Self::Exact, Self::Overpaid, Self::Underpaid, Self::CancelledThenPaid];
+
     /// State and flags, and the share of the money that goes back.
     const fn end(self) -> (&'static str, GoesBack) {
         match self {
@@ -81,8 +84,8 @@ pub(super) struct Row {
     pub(super) id: i64,
     pub(super) reference: String,
     pub(super) kind: Kind,
-    /// A kill is aimed at it.
-    pub(super) is_target: bool,
+    /// A kill met it in the window that it was aimed at.
+    pub(super) was_hit: bool,
     ends: &'static str,
     returned_sen: i64,
 }
@@ -116,7 +119,9 @@ impl Day {
 
     /// `kill -9`.
     pub(super) fn kill_9(&mut self) {
-        self.daemon.take().expect("it runs").kill_9();
+        if let Some(daemon) = self.daemon.take() {
+            daemon.kill_9();
+        }
     }
 
     /// One more payment, of this kind.
@@ -133,7 +138,7 @@ impl Day {
             GoesBack::Excess => difference_sen,
             GoesBack::Everything => expected_sen,
         };
-        let row = Row { id, reference, kind, is_target: false, ends, returned_sen };
+        let row = Row { id, reference, kind, was_hit: false, ends, returned_sen };
         self.rows.push(row.clone());
         row
     }
@@ -144,13 +149,10 @@ impl Day {
         self.sell(kind).await
     }
 
-    /// The same, for a kill to be aimed at.
-    pub(super) async fn target(&mut self, kinds: &[Kind]) -> Row {
-        let row = self.sell_one_of(kinds).await;
-        if let Some(last) = self.rows.last_mut() {
-            last.is_target = true;
-        }
-        row
+    /// Remembers whether the kill that this row was for hit its window.
+    pub(super) fn aimed_at(&mut self, target: &Row, hit: bool) -> bool {
+        self.rows.iter_mut().filter(|row| row.id == target.id).for_each(|row| row.was_hit = hit);
+        hit
     }
 
     /// A gate for this row's calls of a service.
@@ -175,6 +177,8 @@ impl Day {
     pub(super) async fn ends_well(&mut self) {
         self.rekon();
         for row in &self.rows {
+            let refunded = "select (refunded_amount * 100)::bigint from rekon.transactions where id";
+            self.shop.until(&format!("{refunded} = {}", row.id), &row.returned_sen.to_string()).await;
             self.shop.until(&Shop::end_of(row.id), row.ends).await;
         }
         let ended = self.daemon.take().expect("it runs").terminate().await;
