@@ -47,12 +47,15 @@ pub(crate) struct SlotPermit<'a> {
     clock: &'a DbClock,
     class: CallClass,
     latest: Instant,
+    /// A probe: it was asked for in bad weather and may go in it.
+    in_bad_weather: bool,
     sent_us: AtomicI64,
 }
 
 impl<'a> SlotPermit<'a> {
     pub(crate) fn new(ctx: &'a Ctx, account: &'a AccountRuntime, class: CallClass, latest: Instant) -> Self {
-        Self { store: &ctx.store, account, clock: &ctx.clock, class, latest, sent_us: AtomicI64::new(0) }
+        let in_bad_weather = account.weather.is_bad();
+        Self { store: &ctx.store, account, clock: &ctx.clock, class, latest, in_bad_weather, sent_us: AtomicI64::new(0) }
     }
 
     /// Database time when the last call was let go.
@@ -67,6 +70,10 @@ impl Permit for SlotPermit<'_> {
             tracing::debug!(account = %self.account.name, %error, "no call slot");
             Denied
         })?;
+        // The weather may have turned while this one waited for its slot.
+        if self.account.weather.is_bad() && !self.in_bad_weather {
+            return Err(Denied);
+        }
         self.sent_us.store(self.clock.now().timestamp_micros(), Ordering::Relaxed);
         Ok(())
     }
