@@ -49,6 +49,8 @@ pub(crate) struct SlotPermit<'a> {
     clock: &'a DbClock,
     class: CallClass,
     latest: Instant,
+    /// A probe: it was asked for in bad weather and may go in it.
+    in_bad_weather: bool,
     asked_at: Instant,
     sent_us: AtomicI64,
     waited_us: AtomicU64,
@@ -62,6 +64,7 @@ impl<'a> SlotPermit<'a> {
             clock: &ctx.clock,
             class,
             latest,
+            in_bad_weather: account.weather.is_bad(),
             asked_at: Instant::now(),
             sent_us: AtomicI64::new(0),
             waited_us: AtomicU64::new(0),
@@ -86,6 +89,10 @@ impl Permit for SlotPermit<'_> {
             tracing::debug!(account = %self.account.name, %error, "no call slot");
             Denied
         })?;
+        // The weather may have turned while this one waited for its slot.
+        if self.account.weather.is_bad() && !self.in_bad_weather {
+            return Err(Denied);
+        }
         self.sent_us.store(self.clock.now().timestamp_micros(), Ordering::Relaxed);
         let until_now = u64::try_from(self.asked_at.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.waited_us.store(until_now, Ordering::Relaxed);

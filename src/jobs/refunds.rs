@@ -51,13 +51,18 @@ impl Fetcher {
     }
 
     async fn claim(&self) -> Result<Option<LeasedRefund>, StoreError> {
-        if self.ctx.stop.is_cancelled()
-            || self.account.weather.is_bad() && self.account.weather.look(&self.ctx.store).await? == Weather::Open
+        let (store, account) = (&self.ctx.store, &self.account);
+        if self.ctx.stop.is_cancelled() {
+            return Ok(None);
+        }
+        // A probe is for somebody who has something to ask.
+        if account.weather.is_bad()
+            && (!store.is_refund_due(&account.name).await? || account.weather.look(store).await? == Weather::Open)
         {
             return Ok(None);
         }
         let claimed =
-            self.ctx.store.claim_refunds(&self.account.name, 1, &self.ctx.owner, self.ctx.limits.lease).await?;
+            store.claim_refunds(&account.name, 1, &self.ctx.owner, self.ctx.limits.lease).await?;
         Ok(claimed.into_iter().next())
     }
 }

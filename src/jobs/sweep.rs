@@ -57,6 +57,10 @@ impl Fetcher {
         if self.ctx.stop.is_cancelled() {
             return Ok(None);
         }
+        // A probe is for somebody who has something to ask.
+        if self.account.weather.is_bad() && !self.ctx.store.is_due(&self.account.name).await? {
+            return Ok(None);
+        }
         let limit = match self.account.weather.look(&self.ctx.store).await? {
             Weather::Closed => self.account.chunk_max,
             Weather::Probe => 1,

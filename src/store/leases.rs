@@ -70,6 +70,14 @@ update rekon.refund_saga r set lease_owner = $3, lease_until = now() + $4, lease
   from due where r.id = due.id
 returning r.id, r.transaction_id, r.lease_epoch, now() as at";
 
+const IS_DUE: &str = "-- store::leases::is_due
+select exists (select 1 from rekon.transactions
+  where account = $1 and next_check_at <= now() and (lease_until is null or lease_until < now()))";
+
+const IS_REFUND_DUE: &str = "-- store::leases::is_refund_due
+select exists (select 1 from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id
+  where r.next_at <= now() and t.account = $1 and (r.lease_until is null or r.lease_until < now()))";
+
 const RELEASE: &str = "-- store::leases::release
 update rekon.transactions set lease_owner = null, lease_until = null where lease_owner = $1 and lease_until is not null";
 
@@ -143,6 +151,16 @@ impl Store {
             })
         };
         rows.iter().map(leased).collect()
+    }
+
+    /// Could [`Store::claim_due`] lease a row of the account now?
+    pub async fn is_due(&self, account: &str) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(IS_DUE).bind(account).fetch_one(self.pool()).await?)
+    }
+
+    /// Could [`Store::claim_refunds`] lease a refund of the account now?
+    pub async fn is_refund_due(&self, account: &str) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(IS_REFUND_DUE).bind(account).fetch_one(self.pool()).await?)
     }
 
     /// Gives back every lease of an owner that has ended in order.

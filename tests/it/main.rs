@@ -15,12 +15,16 @@ mod constraints;
 mod day_report;
 #[cfg(test)]
 mod demo;
+mod crash;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod process;
 mod providers;
+#[cfg(test)]
+mod replicas;
 #[cfg(test)]
 mod report;
 #[cfg(test)]

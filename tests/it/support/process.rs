@@ -1,0 +1,166 @@
+//! The real program as a child process: `rekon serve` on a configuration file of its own, killed, asked to stop, looked at
+//! over HTTP. Whatever a test does, the process ends with it.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// Longest wait for anything that a process should do at once; a loaded machine is slow, not wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How a command that came to its end ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit code; `None`: a signal.
+    pub(crate) code: Option<i32>,
+    /// What it said on stderr.
+    pub(crate) said: String,
+    /// From the request to end until its end.
+    pub(crate) took: Duration,
+}
+
+/// A running `rekon serve`.
+pub(crate) struct Daemon {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    /// Starts `rekon serve` on this configuration and environment; does not wait for anything.
+    pub(crate) fn spawn(config: &str, env: &BTreeMap<String, String>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the configuration");
+        let path = folder.path().join("jobs.toml");
+        std::fs::write(&path, format!("{config}\n[server]\nlisten = \"127.0.0.1:0\"\n")).expect("it is written");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rekon"))
+            .args(["serve", "--config"])
+            .arg(&path)
+            .env_remove("DATABASE_URL")
+            .envs(env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (stderr, heard) = (child.stderr.take().expect("it is piped"), Arc::clone(&lines));
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                heard.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Self { child, lines, _folder: folder }
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Is it still there?
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_none()
+    }
+
+    /// Waits until it has said this.
+    pub(crate) async fn wait_for(&mut self, words: &str) {
+        let begun = Instant::now();
+        while !self.said().contains(words) {
+            assert!(self.is_alive(), "the process ended before it said {words:?}:\n{}", self.said());
+            assert!(begun.elapsed() < PATIENCE, "it never said {words:?}:\n{}", self.said());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// `kill -9`: no destructor runs, nothing is flushed.
+    pub(crate) fn kill_9(mut self) {
+        self.child.kill().expect("it can be killed");
+        let status = self.child.wait().expect("it ends");
+        assert_eq!(status.signal(), Some(9), "the process had ended before it was killed:\n{}", self.said());
+    }
+
+    /// SIGTERM, then waits for its end.
+    pub(crate) async fn terminate(mut self) -> Ended {
+        self.ask_to_end();
+        self.end().await
+    }
+
+    /// SIGTERM.
+    pub(crate) fn ask_to_end(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|s| s.success()), "SIGTERM could not be sent");
+    }
+
+    /// Waits for its end by itself.
+    pub(crate) async fn end(&mut self) -> Ended {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                return self.ended(status, begun.elapsed());
+            }
+            assert!(begun.elapsed() < PATIENCE, "the process does not end:\n{}", self.said());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn ended(&self, status: ExitStatus, took: Duration) -> Ended {
+        // The reader of stderr is a thread: the last lines may come a moment after the end.
+        thread::sleep(Duration::from_millis(20));
+        Ended { code: status.code(), said: self.said(), took }
+    }
+
+    /// Status and body of a GET.
+    pub(crate) async fn get(&mut self, path: &str) -> (u16, String) {
+        self.wait_for("rekon listens on http://").await;
+        let address: SocketAddr = self
+            .said()
+            .split_once("rekon listens on http://")
+            .and_then(|(_, rest)| rest.split_once(' ')?.0.parse().ok())
+            .expect("it names its address");
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: rekon\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("the request leaves");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("an answer comes");
+        let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+        (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    }
+
+    /// Asks until the status is this; returns the body.
+    pub(crate) async fn wait_for_status(&mut self, path: &str, status: u16) -> String {
+        let begun = Instant::now();
+        loop {
+            let (found, body) = self.get(path).await;
+            if found == status {
+                return body;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{path} never said {status}, but {found} {body}\n{}", self.said());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+        if thread::panicking() {
+            println!("--- rekon serve said:\n{}", self.said());
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A door between a program and its Postgres that a test can shut: connections are cut, new ones refused, or one answer to a
+//! COMMIT is swallowed after the server gave it.
+
+use std::{
+    path::PathBuf,
+    str::FromStr as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use sqlx::postgres::PgConnectOptions;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::watch,
+};
+
+/// The door.
+pub(crate) struct Proxy {
+    /// Where the program connects.
+    pub(crate) url: String,
+    state: Arc<State>,
+}
+
+struct State {
+    server: Server,
+    /// Counts up with every cut; a connection ends when it changes.
+    cuts: watch::Sender<u64>,
+    is_shut: AtomicBool,
+    /// Commits whose answers are to be swallowed, and those that were.
+    swallow: AtomicU64,
+    swallowed: AtomicU64,
+}
+
+enum Server {
+    Unix(PathBuf),
+    Tcp(String),
+}
+
+impl Proxy {
+    /// Opens a door to the database at `url`.
+    pub(crate) async fn open(url: &str) -> Self {
+        let options = PgConnectOptions::from_str(url).expect("a Postgres url");
+        let server = match options.get_socket() {
+            Some(folder) => Server::Unix(folder.join(format!(".s.PGSQL.{}", options.get_port()))),
+            None => Server::Tcp(format!("{}:{}", options.get_host(), options.get_port())),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it has an address");
+        let (user, database) = (options.get_username(), options.get_database().unwrap_or_default());
+        let url = format!("postgres://{user}@{address}/{database}?sslmode=disable");
+        let state = Arc::new(State {
+            server,
+            cuts: watch::Sender::new(0),
+            is_shut: AtomicBool::new(false),
+            swallow: AtomicU64::new(0),
+            swallowed: AtomicU64::new(0),
+        });
+        let door = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if !door.is_shut.load(Ordering::SeqCst) {
+                    tokio::spawn(Arc::clone(&door).carry(client));
+                }
+            }
+        });
+        Self { url, state }
+    }
+
+    /// Cuts every connection and lets none in.
+    pub(crate) fn shut(&self) {
+        self.state.is_shut.store(true, Ordering::SeqCst);
+        self.cut();
+    }
+
+    /// Cuts every connection; new ones are welcome.
+    pub(crate) fn cut(&self) {
+        self.state.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Lets connections in again.
+    pub(crate) fn reopen(&self) {
+        self.state.is_shut.store(false, Ordering::SeqCst);
+    }
+
+    /// The server's answers to the next `times` COMMITs are swallowed, and their connections cut.
+    pub(crate) fn swallow_commits(&self, times: u64) {
+        self.state.swallow.store(times, Ordering::SeqCst);
+    }
+
+    /// How many answers were swallowed.
+    pub(crate) fn swallowed(&self) -> u64 {
+        self.state.swallowed.load(Ordering::SeqCst)
+    }
+}
+
+impl State {
+    async fn carry(self: Arc<Self>, client: TcpStream) {
+        match &self.server {
+            Server::Unix(path) => {
+                if let Ok(server) = UnixStream::connect(path).await {
+                    self.between(client, server).await;
+                }
+            }
+            Server::Tcp(address) => {
+                if let Ok(server) = TcpStream::connect(address).await {
+                    self.between(client, server).await;
+                }
+            }
+        }
+    }
+
+    async fn between(&self, mut client: TcpStream, mut server: impl AsyncRead + AsyncWrite + Unpin) {
+        let mut cuts = self.cuts.subscribe();
+        cuts.mark_unchanged();
+        let (mut asked, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+        loop {
+            tokio::select! {
+                _ = cuts.changed() => return,
+                read = client.read(&mut asked) => match read {
+                    Ok(n) if n > 0 => {
+                        let swallows = is_commit(&asked[..n]) && self.takes_one();
+                        if server.write_all(&asked[..n]).await.is_err() {
+                            return;
+                        }
+                        if swallows {
+                            // The answer says that it is done; nobody hears it.
+                            drop(server.read(&mut answered).await);
+                            self.swallowed.fetch_add(1, Ordering::SeqCst);
+                            return;
+                        }
+                    }
+                    _ => return,
+                },
+                read = server.read(&mut answered) => match read {
+                    Ok(n) if n > 0 => {
+                        if client.write_all(&answered[..n]).await.is_err() {
+                            return;
+                        }
+                    }
+                    _ => return,
+                },
+            }
+        }
+    }
+
+    fn takes_one(&self) -> bool {
+        self.swallow.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+fn is_commit(bytes: &[u8]) -> bool {
+    bytes.windows(7).any(|w| w == b"COMMIT\0")
+}
