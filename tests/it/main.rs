@@ -22,6 +22,7 @@ mod embedded;
 mod engine;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
 mod providers;
 #[cfg(test)]
 mod replicas;
