@@ -101,11 +101,12 @@ pub(crate) async fn send(
         Err(CallError::Denied(_)) => End::NotSent("no call slot".into()),
         Err(CallError::Build(error)) => End::NotSent(error.to_string()),
     };
-    // What the provider said is kept for a database that is away, as long as nobody else may hold the refund.
+    // What the provider said is kept for a database that is away, as long as nobody else may hold the refund and this
+    // process is not to end.
     let give_up = Instant::now() + ctx.limits.lease / 2;
     loop {
         match store_end(ctx, account, leased, &attempt, &end).await {
-            Err(error) if error.is_transient() && Instant::now() < give_up => {
+            Err(error) if error.is_transient() && Instant::now() < give_up && !ctx.stop.is_cancelled() => {
                 tracing::warn!(refund = leased.id, %error, "the database is away; the refund's answer waits");
                 tokio::time::sleep(STORE_AGAIN).await;
             }
