@@ -195,6 +195,28 @@ async fn what_a_provider_said_about_a_refund_is_kept_for_a_database_that_is_away
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_it_while_its_database_is_away() {
+    let shop = Shop::open(ACCOUNT_LINES, &SECTIONS.replace("lease = \"5s\"", "lease = \"60s\"")).await;
+    let door = Proxy::open(&shop.db.url).await;
+    let mut daemon = Daemon::spawn(&shop.config_text, &env_at(&shop, &door.url));
+    let going_back = gate(&shop, GatePoint::AfterEffect, Service::Refund, "BACK");
+    let asked = gate(&shop, GatePoint::AfterEffect, Service::Query, "ASKED");
+    shop.expect(overpaid("BACK"), &[]).await;
+    going_back.hit().await;
+    shop.expect(exact("ASKED"), &[]).await;
+    asked.hit().await;
+    door.shut();
+    going_back.release();
+    asked.release();
+    daemon.wait_for("the refund's answer waits").await;
+    daemon.wait_for("answers wait").await;
+    let ended = daemon.terminate().await;
+    println!("ended {} ms after SIGTERM without a database", ended.took.as_millis());
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert!(ended.took < Duration::from_secs(20), "{:?}\n{}", ended.took, ended.said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sigterm_does_not_wait_for_call_slots() {
     let slowly = ACCOUNT_LINES.replace("per_second = 1000, burst = 100", "per_second = 1, burst = 1");
     let long = SECTIONS.replace("lease = \"5s\"\nchunk_span = \"1s\"", "lease = \"60s\"\nchunk_span = \"30s\"");
