@@ -62,6 +62,22 @@ struct Bank {
     block: Mutex<Block>,
 }
 
+/// One who waits, counted until it has its slot or gives up, in whatever way it does.
+struct Waiting<'a>(&'a Bank);
+
+impl<'a> Waiting<'a> {
+    fn at(bank: &'a Bank) -> Self {
+        bank.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(bank)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A block of leased slots and how the next one should be sized.
 #[derive(Debug, Default)]
 struct Block {
@@ -108,10 +124,8 @@ impl Budget {
     /// Waits for a call slot of a class, at most until `latest`.
     pub async fn slot(&self, store: &Store, class: CallClass, latest: Instant) -> Result<(), NoSlot> {
         let bank = self.bank(class);
-        bank.waiting.fetch_add(1, Ordering::Relaxed);
-        let slot = tokio::time::timeout_at(latest, self.next_slot(store, class, bank)).await;
-        bank.waiting.fetch_sub(1, Ordering::Relaxed);
-        slot.unwrap_or(Err(NoSlot::TooLate))
+        let _waiting = Waiting::at(bank);
+        tokio::time::timeout_at(latest, self.next_slot(store, class, bank)).await.unwrap_or(Err(NoSlot::TooLate))
     }
 
     /// Nobody calls this account for `wait`: the provider said so.

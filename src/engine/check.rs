@@ -12,6 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::fact::Answer,
@@ -47,6 +48,7 @@ pub(crate) struct SlotPermit<'a> {
     store: &'a Store,
     account: &'a AccountRuntime,
     clock: &'a DbClock,
+    stop: &'a CancellationToken,
     class: CallClass,
     latest: Instant,
     /// A probe: it was asked for in bad weather and may go in it.
@@ -62,6 +64,7 @@ impl<'a> SlotPermit<'a> {
             store: &ctx.store,
             account,
             clock: &ctx.clock,
+            stop: &ctx.stop,
             class,
             latest,
             in_bad_weather: account.weather.is_bad(),
@@ -85,7 +88,12 @@ impl<'a> SlotPermit<'a> {
 impl Permit for SlotPermit<'_> {
     async fn call(&self, _kind: CallKind) -> Result<(), Denied> {
         let begun = Instant::now();
-        self.account.budget.slot(self.store, self.class, self.latest).await.map_err(|error| {
+        let slot = tokio::select! {
+            slot = self.account.budget.slot(self.store, self.class, self.latest) => slot,
+            // Nothing new is asked by a process that ends.
+            () = self.stop.cancelled() => return Err(Denied),
+        };
+        slot.map_err(|error| {
             tracing::debug!(account = %self.account.name, %error, "no call slot");
             Denied
         })?;

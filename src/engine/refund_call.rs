@@ -1,8 +1,11 @@
 //! The call of a refund: mints its identity once, sends the stored bytes, and stores what came back. Whether it may be
 //! sent at all is decided in `refund`, under the row's lock.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::{
     domain::{
@@ -99,8 +102,22 @@ pub(crate) async fn send(
         Err(CallError::Denied(_)) => End::NotSent("no call slot".into()),
         Err(CallError::Build(error)) => End::NotSent(error.to_string()),
     };
-    store_end(ctx, account, leased, &attempt, end).await
+    // What the provider said is kept for a database that is away, as long as nobody else may hold the refund and this
+    // process is not to end.
+    let give_up = Instant::now() + ctx.limits.lease / 2;
+    loop {
+        match store_end(ctx, account, leased, &attempt, &end).await {
+            Err(error) if error.is_transient() && Instant::now() < give_up && !ctx.stop.is_cancelled() => {
+                tracing::warn!(refund = leased.id, %error, "the database is away; the refund's answer waits");
+                tokio::time::sleep(STORE_AGAIN).await;
+            }
+            stored => return stored,
+        }
+    }
 }
+
+/// Pause between attempts to store an answer.
+const STORE_AGAIN: Duration = Duration::from_millis(500);
 
 enum End {
     Answered(Box<RefundResult>),
@@ -112,7 +129,7 @@ async fn store_end(
     account: &AccountRuntime,
     leased: LeasedRefund,
     attempt: &Attempt,
-    end: End,
+    end: &End,
 ) -> Result<(), EngineError> {
     let mut tx = ctx.store.begin().await?;
     let Some(mut row) = cases::lock(&mut tx, &[leased.transaction_id]).await?.pop() else { return Ok(()) };
@@ -120,7 +137,7 @@ async fn store_end(
     let Some(mut refund) = row.case.refunds.iter().find(|r| r.id == leased.id).cloned() else { return Ok(()) };
     let is_ours = refund.attempts == attempt.refund.attempts
         && matches!(refund.state, RefundState::Sending | RefundState::Unknown);
-    let (raw, outcome, code) = match &end {
+    let (raw, outcome, code) = match end {
         End::Answered(result) => {
             (result.raw.clone(), format!("{:?}", result.reply.class).to_lowercase(), result.reply.response_code.clone())
         }
@@ -138,9 +155,9 @@ async fn store_end(
     .await?;
     if is_ours {
         let next_at = match end {
-            End::Answered(result) => judge(ctx, account, &mut tx, &row, attempt, &mut refund, &result, now).await?,
+            End::Answered(result) => judge(ctx, account, &mut tx, &row, attempt, &mut refund, result, now).await?,
             End::NotSent(why) => {
-                not_sent(attempt, &mut refund, why);
+                not_sent(attempt, &mut refund, why.clone());
                 Some(later(now, 1))
             }
         };

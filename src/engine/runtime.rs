@@ -183,9 +183,13 @@ impl Engine {
         if self.settler.await.is_err() {
             tracing::error!("the settler ended badly; what it held will be asked again");
         }
-        let released = self.ctx.store.release(&self.ctx.owner).await?;
-        if released > 0 {
-            tracing::info!(released, "unused leases were given back");
+        match self.ctx.store.release(&self.ctx.owner).await {
+            Ok(0) => {}
+            Ok(released) => tracing::info!(released, "unused leases were given back"),
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "the database is away; unused leases run out by themselves");
+            }
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

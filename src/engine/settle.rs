@@ -139,7 +139,13 @@ async fn settle_row(
     report: &mut SettleReport,
 ) -> Result<(), EngineError> {
     let mut live = false;
-    for answered in answers {
+    // A commit whose answer was lost is tried again: what it wrote is not written twice.
+    let news: Vec<&Answered> = answers.iter().copied().filter(|answered| !is_recorded(row, answered)).collect();
+    if news.is_empty() {
+        report.settled = report.settled.saturating_add(answers.len());
+        return Ok(());
+    }
+    for answered in &news {
         record(row, answered, rulebook, now, written);
         let stale = answered.epoch.is_some_and(|epoch| epoch != row.lease_epoch);
         live |= !stale;
@@ -150,8 +156,8 @@ async fn settle_row(
         }
     }
     if live {
-        let mut occasion = Occasion::answer(answers.iter().any(|a| a.epoch.is_some()));
-        occasion.checks = i32::try_from(answers.iter().filter(|a| a.was_sent).count()).unwrap_or(1);
+        let mut occasion = Occasion::answer(news.iter().any(|a| a.epoch.is_some()));
+        occasion.checks = i32::try_from(news.iter().filter(|a| a.was_sent).count()).unwrap_or(1);
         let was_paid = row.paid_amount.is_some();
         written.decide(row, rulebook, now, &occasion);
         if !was_paid && row.paid_amount.is_some() {
@@ -162,6 +168,13 @@ async fn settle_row(
         settle::write_stale(tx, row.case.order.id, row.seq, now).await?;
     }
     Ok(())
+}
+
+/// Has the answer to this very call been recorded before? A call is told by when it left, in microseconds as the database
+/// keeps them: sightings keep no call's number.
+fn is_recorded(row: &Loaded, answered: &Answered) -> bool {
+    let sent_at = answered.sent_at.timestamp_micros();
+    row.case.query_facts().any(|f| f.last_sent_at.timestamp_micros() == sent_at)
 }
 
 /// Adds an answer to the case in memory: as a new fact, or as one more sighting of the last one.

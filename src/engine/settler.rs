@@ -68,12 +68,18 @@ async fn run(
                 Ok(_) => {}
             }
         }
-        settle_or_wait(&store, &rulebook, settings, &group).await;
+        settle_or_wait(&store, &rulebook, settings, &group, &end).await;
         group.clear();
     }
 }
 
-async fn settle_or_wait(store: &Store, rulebook: &Rulebook, settings: SettlerSettings, group: &[Answered]) {
+async fn settle_or_wait(
+    store: &Store,
+    rulebook: &Rulebook,
+    settings: SettlerSettings,
+    group: &[Answered],
+    end: &CancellationToken,
+) {
     let give_up = Instant::now() + settings.keep;
     loop {
         match settle::settle(store, rulebook, group).await {
@@ -82,9 +88,13 @@ async fn settle_or_wait(store: &Store, rulebook: &Rulebook, settings: SettlerSet
                 return;
             }
             Ok(_) => return,
-            Err(error) if error.is_transient() && Instant::now() < give_up => {
+            Err(error) if error.is_transient() && Instant::now() < give_up && !end.is_cancelled() => {
                 tracing::warn!(%error, rows = group.len(), "the database is away; answers wait");
-                tokio::time::sleep(RETRY).await;
+                // A process that ends tries once more and no longer.
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => {}
+                    () = end.cancelled() => {}
+                }
             }
             Err(error) => {
                 // Nothing is lost: the rows are still due, and are asked again when their leases run out.

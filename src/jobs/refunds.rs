@@ -61,8 +61,7 @@ impl Fetcher {
         {
             return Ok(None);
         }
-        let claimed =
-            store.claim_refunds(&account.name, 1, &self.ctx.owner, self.ctx.limits.lease).await?;
+        let claimed = store.claim_refunds(&account.name, 1, &self.ctx.owner, self.ctx.limits.lease).await?;
         Ok(claimed.into_iter().next())
     }
 }

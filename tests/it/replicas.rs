@@ -75,7 +75,11 @@ async fn three_replicas_ask_everybody_once_and_keep_the_budget_at_the_providers_
     let took_us = arrivals.last().expect("calls came").at_micros - arrivals[0].at_micros;
     let granted = u64::from(BUDGET.burst) + took_us * u64::from(BUDGET.per_second) / 1_000_000;
     let used_percent = u64::try_from(arrivals.len()).expect("few") * 100 / granted;
-    println!("{} calls, {tokens} of them for tokens, in {} ms: {used_percent} % of the budget", arrivals.len(), took_us / 1000);
+    println!(
+        "{} calls, {tokens} of them for tokens, in {} ms: {used_percent} % of the budget",
+        arrivals.len(),
+        took_us / 1000
+    );
     assert!((1..=3).contains(&tokens), "a token is fetched once per process");
     // A busy machine loses slots; half of them lost is a mistake in how they are handed out.
     assert!(used_percent > 50, "only {used_percent} % of the budget was used while rows were due");
@@ -85,7 +89,8 @@ async fn three_replicas_ask_everybody_once_and_keep_the_budget_at_the_providers_
 async fn a_retry_after_moves_the_budget_for_every_replica() {
     let shop = Shop::open(AT_FIFTY, SECTIONS).await;
     let daemons = replicas(&shop, 3).await;
-    let slow_down = Fault::Http { http_status: 429, case_code: "00".into(), response_code: None, retry_after_secs: Some(3) };
+    let slow_down =
+        Fault::Http { http_status: 429, case_code: "00".into(), response_code: None, retry_after_secs: Some(3) };
     shop.sim.world().set_weather(Service::Query, Some(slow_down));
     sell(&shop, 100, "null").await;
     while shop.sim.world().count_of(Service::Query, "4295100") == 0 {
@@ -95,7 +100,8 @@ async fn a_retry_after_moves_the_budget_for_every_replica() {
     shop.until("select count(*) from rekon.transactions where state = 'paid'", "100").await;
     all_end_in_order(daemons).await;
 
-    let at: Vec<u64> = shop.sim.world().arrivals().iter().filter(|a| a.service == Service::Query).map(|a| a.at_micros).collect();
+    let at: Vec<u64> =
+        shop.sim.world().arrivals().iter().filter(|a| a.service == Service::Query).map(|a| a.at_micros).collect();
     let quiet = at.windows(2).map(|pair| (pair[1] - pair[0], pair[0])).max().expect("calls came");
     let before = at.iter().filter(|at| **at <= quiet.1).count();
     println!("after {before} calls nobody called for {} ms", quiet.0 / 1000);

@@ -198,7 +198,8 @@ impl Day {
             let returned_sen = entry.returned_sen();
             assert_eq!((refunded_sen, returned_sen), (row.returned_sen, row.returned_sen), "{row:?}");
         }
-        let clearing = "select (sum(debit - credit) * 100)::bigint from rekon.postings where account = 'provider_clearing'";
+        let clearing =
+            "select (sum(debit - credit) * 100)::bigint from rekon.postings where account = 'provider_clearing'";
         assert_eq!(self.shop.db.value::<i64>(clearing).await, book.taken_sen - book.returned_sen);
         assert_eq!(self.shop.db.text("select sum(debit) = sum(credit) from rekon.postings").await, "true");
         assert_eq!(self.shop.sim.world().external_id_reuses(CLIENT), 0);

@@ -217,7 +217,8 @@ async fn mid_settle(day: &mut Day) -> bool {
     lock.until_waited_for(day).await;
     day.kill_9();
     lock.let_go().await;
-    let nothing = format!("select state || ' ' || seq || ' ' || journal_no from rekon.transactions where id = {}", target.id);
+    let nothing =
+        format!("select state || ' ' || seq || ' ' || journal_no from rekon.transactions where id = {}", target.id);
     day.shop.db.text(&nothing).await == "pending 0 0"
 }
 
@@ -279,7 +280,8 @@ impl Lock {
 
     /// Waits until somebody waits for what this one holds.
     async fn until_waited_for(&self, day: &Day) {
-        let waiting = format!("select count(*) > 0 from pg_stat_activity where {} = any (pg_blocking_pids(pid))", self.pid);
+        let waiting =
+            format!("select count(*) > 0 from pg_stat_activity where {} = any (pg_blocking_pids(pid))", self.pid);
         day.shop.until(&waiting, "true").await;
     }
 

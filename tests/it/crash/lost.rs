@@ -55,7 +55,11 @@ async fn a_lost_answer_where_repeats_are_safe_is_confirmed_with_one_refund_at_th
         ids.push((shop.expect(overpaid(&format!("PART{n}"), fault), &[]).await, "paid{overpaid}"));
     }
     let daemon = Daemon::spawn(&shop.config_text, &shop.env());
-    shop.until("select count(*) from rekon.refunds where state = 'confirmed' and proof = 'repeat' and attempts = 2", "10").await;
+    shop.until(
+        "select count(*) from rekon.refunds where state = 'confirmed' and proof = 'repeat' and attempts = 2",
+        "10",
+    )
+    .await;
     for (id, end) in ids {
         shop.until(&Shop::end_of(id), end).await;
     }
@@ -80,8 +84,11 @@ async fn a_lost_answer_where_repeats_are_unproven_is_never_sent_again() {
     for id in full {
         shop.until(&Shop::end_of(id), "refunded{paid_after_cancel}").await;
     }
-    let one_of = |id| format!("select concat_ws(' ', state, proof, needs_person) from rekon.refund_saga where transaction_id = {id}");
-    let reviewed = "select count(*) from rekon.transactions where state = 'review' and flags = '{overpaid,refund_unknown}'";
+    let one_of = |id| {
+        format!("select concat_ws(' ', state, proof, needs_person) from rekon.refund_saga where transaction_id = {id}")
+    };
+    let reviewed =
+        "select count(*) from rekon.transactions where state = 'review' and flags = '{overpaid,refund_unknown}'";
     shop.until(reviewed, "1").await;
     // Long enough for a resend, were one to come: the ladder's step is a second.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
