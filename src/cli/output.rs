@@ -79,9 +79,9 @@ impl Output {
             other => (format!("{{human_pos}} {other}"), "{human_len}", "{per_sec}"),
         };
         let (bar, template) = if total == 0 {
-            (ProgressBar::no_length(), format!("{{spinner}} {done}  {pace}  {{elapsed}}"))
+            (ProgressBar::no_length(), format!("{{spinner}} {done}  {pace}  {{elapsed}}  {{msg}}"))
         } else {
-            (ProgressBar::new(total), format!("{{wide_bar}} {done} of {all}  {pace}  ETA {{eta}}"))
+            (ProgressBar::new(total), format!("{{wide_bar}} {done} of {all}  {pace}  ETA {{eta}}  {{msg}}"))
         };
         bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar

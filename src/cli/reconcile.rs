@@ -164,7 +164,8 @@ impl Reconcile {
             stop.cancelled().await;
             stopping.cancel();
         }));
-        let bar = session.out.bar(0, "rows");
+        // Its true length comes with the first look.
+        let bar = session.out.bar(1, "rows");
         let followed = reconcile::follow(ctx, run, deadline, |progress| show(&bar, progress)).await;
         bar.finish_and_clear();
         ctx.stop.cancel();
