@@ -198,7 +198,7 @@ fn show(bar: &ProgressBar, progress: &Progress) {
     let count = |n: i64| n.max(0).unsigned_abs();
     bar.set_length(count(progress.must_ask));
     bar.set_position(count(progress.asked));
-    bar.set_message(format!("{} further looks, {} refunds under way", progress.looks, progress.refunds));
+    bar.set_message(format!("{} looks, {} refunds to go", progress.looks, progress.refunds));
 }
 
 /// The calls and the time at the present budget, said before the first call.

@@ -101,7 +101,11 @@ fn claim_cluster(data_dir: &Path) -> Result<(PathBuf, File), Failure> {
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            return Err(EngineError::Busy(format!("the demo's database in {}", data_dir.display())).into());
+            return Err(EngineError::Busy(format!(
+                "the demo's database in {} (another demo runs, --data-dir names another folder)",
+                data_dir.display()
+            ))
+            .into());
         }
         Err(TryLockError::Error(source)) => return Err(cannot_write(&mark)(source)),
     }
