@@ -132,6 +132,7 @@ impl Stage<'_> {
         self.out.text(&format!("\n{}", self.folder.read(REPORT_FILE)?))?;
         self.command(&["recheck", &plan.example("flip_flop")])?;
         self.command(&["explain", &plan.example("refund_answer_lost")])?;
+        self.command(&["verify"])?;
         let outcome = self.judge(&plan)?;
         let took = began.elapsed();
         self.out.text(&self.next_steps(&plan, took))?;
