@@ -23,6 +23,8 @@ create table rekon.refund_saga (
   response_code     text,
   proof             text constraint refunds_proof_is_known check (proof in ('answer', 'query', 'repeat', 'person')),
   reason            text,
+  blocked           boolean not null default false,
+  resends           integer not null default 0 constraint refunds_resends_are_counted check (resends >= 0),
   needs_person      text constraint refunds_needs_person_is_known check (needs_person in ('refund_unknown', 'refund_amount_differs')),
   budget_day        date,
   proposed_at       timestamptz not null default clock_timestamp(),
@@ -47,6 +49,8 @@ comment on column rekon.refund_saga.sequence is 'A new one only after a definite
 comment on column rekon.refund_saga.content_hash is 'What the approval stands on; another content voids it.';
 comment on column rekon.refund_saga.partner_refund_no is 'The idempotency handle at the provider; stored with request_body before the first call.';
 comment on column rekon.refund_saga.unanswered is 'An attempt of this number never got a readable answer.';
+comment on column rekon.refund_saga.blocked is 'It may not go now, and reason says why: a switch, a limit or the budget.';
+comment on column rekon.refund_saga.resends is 'Times it truly went out again while its fate was unknown.';
 comment on column rekon.refund_saga.proof is 'How the confirmation is known: answer, query, repeat or person.';
 
 create unique index refunds_one_per_cause on rekon.refund_saga (transaction_id, cause) where state not in ('refused', 'denied', 'expired');

@@ -46,6 +46,11 @@ impl Recheck {
             engine.finish().await?;
             account?;
             let Some(answer) = asked? else {
+                let row = lookup::transaction(&session.store, &self.reference).await?;
+                if row.flags_open.iter().any(|flag| flag == "missing_reference") {
+                    session.out.say("rekon: the row lacks a reference without which the provider cannot be asked: set reference_no or external_id");
+                    return Ok(Exit::Failed);
+                }
                 session
                     .out
                     .say("rekon: the provider could not be asked in time (budget or breaker); nothing was changed");

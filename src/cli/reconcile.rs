@@ -138,6 +138,9 @@ impl Reconcile {
         let costs = reconcile::cost(ctx, &selection).await?;
         session.out.say(&announcement(request, now, &costs));
         if self.dry_run {
+            if session.out.json {
+                session.out.document(&costs, String::new)?;
+            }
             return Ok(Exit::Clean);
         }
         let run = reconcile::begin(ctx, request).await?;

@@ -171,6 +171,10 @@ pub struct Refund {
     pub proof: Option<Proof>,
     /// Why it was refused, denied, expired or is blocked; one sentence.
     pub reason: Option<String>,
+    /// It may not go now: a switch, a limit or the budget; `reason` says which.
+    pub blocked: bool,
+    /// Times it truly went out again while its fate was unknown.
+    pub resends: i32,
     /// A person must look: `refund_unknown` or `refund_amount_differs`.
     pub needs_person: Option<Flag>,
 }

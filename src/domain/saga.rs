@@ -170,15 +170,15 @@ fn unknown(case: &Case, refund: &Refund, ability: &RefundAbility, policy: &Polic
     if !seen_twice {
         return look_again(&after, &paid, ability, policy, now);
     }
-    let resends = refund.attempts.saturating_sub(1);
-    if ability.repeat == RefundRepeat::Unproven || resends >= i32::try_from(policy.refunds.resends).unwrap_or(i32::MAX)
+    if ability.repeat == RefundRepeat::Unproven
+        || refund.resends >= i32::try_from(policy.refunds.resends).unwrap_or(i32::MAX)
     {
         return Step::CallPerson(Flag::RefundUnknown);
     }
     if policy.refunds.mode == RefundMode::Off {
         return Step::Blocked { reason: "refunds are switched off; this one is still unknown".into() };
     }
-    let nth = usize::try_from(resends).unwrap_or(0);
+    let nth = usize::try_from(refund.resends).unwrap_or(0);
     let due = later(ended, ladder_secs(ability, nth));
     if now >= due { Step::Send } else { Step::Wait(Some(due)) }
 }

@@ -6,7 +6,7 @@
 //! `burst + per_second · t` calls leave.
 
 use std::{
-    sync::atomic::{AtomicI32, Ordering},
+    sync::atomic::{AtomicI32, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -54,6 +54,8 @@ pub struct Budget {
     account: String,
     settings: BudgetSettings,
     banks: [Bank; 4],
+    /// Grows with every push-back; a block of an older epoch is void.
+    epoch: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +88,7 @@ struct Block {
     spacing: Duration,
     left: i32,
     next_want: i32,
+    epoch: u64,
 }
 
 impl Block {
@@ -118,7 +121,7 @@ impl Block {
 impl Budget {
     /// The budget of an account.
     pub fn new(account: &str, settings: BudgetSettings) -> Self {
-        Self { account: account.to_owned(), settings, banks: Default::default() }
+        Self { account: account.to_owned(), settings, banks: Default::default(), epoch: AtomicU64::new(0) }
     }
 
     /// Waits for a call slot of a class, at most until `latest`.
@@ -131,9 +134,8 @@ impl Budget {
     /// Nobody calls this account for `wait`: the provider said so.
     pub async fn push_back(&self, store: &Store, wait: Duration) -> Result<(), StoreError> {
         store.push_back(&self.account, wait).await?;
-        for bank in &self.banks {
-            bank.block.lock().await.left = 0;
-        }
+        // Blocks leased before are void; their holders notice when they look, and nobody waits for them here.
+        self.epoch.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -150,6 +152,11 @@ impl Budget {
     async fn lease(&self, store: &Store, class: CallClass, bank: &Bank) -> Result<Instant, NoSlot> {
         let mut block = bank.block.lock().await;
         loop {
+            let epoch = self.epoch.load(Ordering::Relaxed);
+            if block.epoch != epoch {
+                block.epoch = epoch;
+                block.left = 0;
+            }
             if let Some(at) = block.pop(Instant::now()) {
                 return Ok(at);
             }

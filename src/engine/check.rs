@@ -168,7 +168,7 @@ pub(crate) async fn ask(
     class: CallClass,
     latest: Instant,
 ) -> Result<Option<Answered>, EngineError> {
-    let Ok(Ok(_in_flight)) = tokio::time::timeout_at(latest, account.in_flight.acquire()).await else {
+    let Ok(Ok(_in_flight)) = tokio::time::timeout_at(latest, account.line(class).acquire()).await else {
         return Ok(None);
     };
     if ctx.stop.is_cancelled() {
@@ -194,7 +194,7 @@ pub(crate) async fn ask(
         }
     };
     counted::query(&account.name, &result, permit.took());
-    weigh(ctx, account, &result).await;
+    weigh(ctx, account, &result, bad_weather).await;
     Ok(Some(answered(ctx, row, result, permit.sent_at(), bad_weather)))
 }
 
@@ -228,10 +228,10 @@ fn unbuildable(ctx: &Ctx, row: &Leased, bad_weather: bool) -> Answered {
 }
 
 /// What an answer says about the provider itself: the breaker counts it, a 429 moves the budget for everybody.
-async fn weigh(ctx: &Ctx, account: &AccountRuntime, result: &QueryResult) {
+async fn weigh(ctx: &Ctx, account: &AccountRuntime, result: &QueryResult, bad_weather: bool) {
     let failed = result.failure.map(Failure::as_str);
     slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
-    if let Err(error) = account.weather.count(&ctx.store, failed).await {
+    if let Err(error) = account.weather.count(&ctx.store, failed, bad_weather).await {
         tracing::warn!(account = %account.name, %error, "the breaker could not be moved");
     }
 }
@@ -264,12 +264,16 @@ pub async fn one(
     patience: Duration,
 ) -> Result<Option<Answer>, EngineError> {
     let latest = Instant::now() + patience;
+    // A person may ask in bad weather too; what is heard then closes nothing.
+    account.weather.look(&ctx.store).await?;
     let row = loop {
         let claim = ctx.store.claim_one(id, &ctx.owner, ctx.limits.lease).await?;
         if let Some(row) = claim.rows.into_iter().next() {
             break row;
         }
         if Instant::now() >= latest {
+            // Whoever holds it is asking already; should he not come to it, it is the next that is asked.
+            ctx.store.pull(&account.name, &[id]).await?;
             return Err(EngineError::Busy(format!("payment {id}")));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -278,7 +282,11 @@ pub async fn one(
     match ask(ctx, account, &row, class, latest).await {
         Ok(Some(answered)) => {
             let answer = answered.answer.clone();
-            let report = settle::settle(&ctx.store, &ctx.rulebook, &[answered]).await?;
+            let settled = settle::settle(&ctx.store, &ctx.rulebook, &[answered]).await;
+            if settled.is_err() {
+                ctx.store.release_rows(&[lease]).await?;
+            }
+            let report = settled?;
             if report.poisoned > 0 {
                 return Err(EngineError::Busy(format!("payment {id}")));
             }

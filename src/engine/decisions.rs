@@ -217,6 +217,8 @@ fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Re
         refund_no: None,
         proof: None,
         reason: None,
+        blocked: false,
+        resends: 0,
         needs_person: None,
     }
 }

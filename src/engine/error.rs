@@ -41,6 +41,11 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Can the database not be reached at all?
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable(_)))
+    }
+
     /// Would the same call a little later have a chance?
     pub fn is_transient(&self) -> bool {
         match self {

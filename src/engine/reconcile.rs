@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
     domain::day::BusinessDay,
@@ -44,7 +45,7 @@ pub struct Request {
 }
 
 /// What a run will cost, said before it starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Cost {
     /// The account.
     pub account: String,
@@ -69,6 +70,9 @@ pub enum End {
 
 /// Pause between looks at the progress.
 const LOOK: Duration = Duration::from_millis(500);
+/// Chunks of rows that are made due at each look: enough that no sweeper runs dry, few enough that a fresh payment does
+/// not wait behind a whole day.
+const PORTION_CHUNKS: i64 = 2;
 /// A run whose heart has not beaten for this long is dead and may be taken up.
 const DEAD_AFTER: TimeDelta = TimeDelta::seconds(30);
 
@@ -127,9 +131,10 @@ pub async fn begin(ctx: &Ctx, request: &Request) -> Result<Run, EngineError> {
         if run.state == "running" && quiet < DEAD_AFTER {
             return Err(EngineError::Busy(format!("run {} with the same request", run.id)));
         }
-        // A finished-but-incomplete run of an older day is continued only while its look is still young.
         if run.state == "running" {
             store::runs::take_up(&mut tx, run.id).await?;
+            // A run that was cut off before its selection stood selects now; one that has it keeps it.
+            store::runs::select_items(&mut tx, run.id, &selection).await?;
             tx.commit().await.map_err(StoreError::from)?;
             tracing::info!(run = run.id, "taking up a run that was cut off");
             return Ok(run);
@@ -138,50 +143,51 @@ pub async fn begin(ctx: &Ctx, request: &Request) -> Result<Run, EngineError> {
     let slot = format!("{}/{}", now.to_rfc3339(), ctx.owner);
     let run = store::runs::begin(&mut tx, "reconcile", &slot, &params, "running", &request.requested_by).await?;
     let Some(run) = run else { return Err(EngineError::Busy("a run of the same moment".into())) };
+    store::runs::select_items(&mut tx, run.id, &selection).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    ctx.store.select_items(run.id, &selection).await?;
     Ok(run)
 }
 
-/// Follows a run until it is complete, the deadline has come or the process stops. `seen` gets every look.
+/// Follows a run until it is complete, the deadline has come or the process stops; a database that is away is waited for
+/// no longer than that. `seen` gets every look. Each look makes a further portion of the rows due.
 pub async fn follow(
     ctx: &Ctx,
     run: &Run,
     deadline: DateTime<Utc>,
     mut seen: impl FnMut(&Progress),
 ) -> Result<(End, Progress), EngineError> {
-    ctx.store.pull_items(run.id).await?;
+    let left = deadline.signed_duration_since(ctx.clock.now()).to_std().unwrap_or_default();
+    let latest = Instant::now() + left;
+    let portion =
+        ctx.accounts.values().map(|a| a.chunk_max).fold(0, i64::saturating_add).max(1).saturating_mul(PORTION_CHUNKS);
     let mut progress = Progress::default();
     loop {
-        let now = match ctx.store.now().await {
-            Ok(now) => now,
-            Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "the database is away; the run waits");
-                tokio::time::sleep(LOOK).await;
-                continue;
+        match look(ctx, run, deadline, portion).await {
+            Ok(looked) => {
+                progress = looked;
+                seen(&progress);
+                if progress.asked >= progress.must_ask && progress.looks == 0 && progress.refunds == 0 {
+                    return Ok((End::Complete, progress));
+                }
             }
-            Err(error) => return Err(error.into()),
-        };
-        progress = ctx
-            .store
-            .progress(run.id, deadline)
-            .await
-            .or_else(|e| if e.is_transient() { Ok(progress) } else { Err(e) })?;
-        seen(&progress);
-        if progress.asked >= progress.must_ask && progress.looks == 0 && progress.refunds == 0 {
-            return Ok((End::Complete, progress));
+            Err(error) if error.is_transient() => tracing::warn!(%error, "the database is away; the run waits"),
+            Err(error) => return Err(error),
         }
-        if now >= deadline {
+        if Instant::now() >= latest {
             return Ok((End::Deadline, progress));
-        }
-        if let Err(error) = ctx.store.beat_run(run.id).await {
-            tracing::debug!(%error, "the run's heart skipped a beat");
         }
         tokio::select! {
             () = ctx.stop.cancelled() => return Ok((End::Stopped, progress)),
             () = tokio::time::sleep(LOOK) => {}
         }
     }
+}
+
+async fn look(ctx: &Ctx, run: &Run, deadline: DateTime<Utc>, portion: i64) -> Result<Progress, EngineError> {
+    ctx.store.pull_items(run.id, portion).await?;
+    let progress = ctx.store.progress(run.id, deadline).await?;
+    ctx.store.beat_run(run.id).await?;
+    Ok(progress)
 }
 
 /// Ends a run with its figures.
@@ -209,7 +215,9 @@ pub async fn scheduled(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
     };
     let now = ctx.store.now().await?;
     let selection = request.selection(ctx, now)?;
-    ctx.store.select_items(run.id, &selection).await?;
+    let mut tx = ctx.store.begin().await?;
+    store::runs::select_items(&mut tx, run.id, &selection).await?;
+    tx.commit().await.map_err(StoreError::from)?;
     let deadline = TimeDelta::from_std(ctx.limits.deadline).ok().and_then(|d| now.checked_add_signed(d)).unwrap_or(now);
     let (end, progress) = follow(ctx, run, deadline, |_| {}).await?;
     finish(ctx, run, end, &progress).await?;

@@ -37,6 +37,8 @@ use crate::{
 const STEPS_AT_ONCE: usize = 6;
 /// Pause before a refund that could not get a call slot, or is switched off, is looked at again, seconds.
 const BLOCKED_SECS: i64 = 60;
+/// Pause of a partial refund that waits for the account's first one, seconds.
+const CANARY_SECS: i64 = 2;
 
 /// What a step left to do outside of its transaction.
 enum Next {
@@ -63,7 +65,8 @@ pub async fn advance(ctx: &Ctx, account: &Arc<AccountRuntime>, leased: LeasedRef
                 }
             }
             Next::Call(attempt) => {
-                let permit = SlotPermit::new(ctx, account, CallClass::Refund, latest);
+                let leave_by = attempt.leave_by.map_or(latest, |by| by.min(latest));
+                let permit = SlotPermit::new(ctx, account, CallClass::Refund, leave_by);
                 refund_call::send(ctx, account, leased, *attempt, &permit).await?;
                 return Ok(());
             }
@@ -153,10 +156,11 @@ impl At<'_> {
 
     /// It stays where it is, and the row says why.
     async fn block(&mut self, reason: String, until: DateTime<Utc>) -> Result<Next, EngineError> {
-        let is_news = self.refund.reason.as_deref() != Some(reason.as_str());
+        let is_news = !self.refund.blocked || self.refund.reason.as_deref() != Some(reason.as_str());
         self.refund.reason = Some(reason);
+        self.refund.blocked = true;
         if is_news {
-            self.become_(self.refund.state, Some(until), true).await?;
+            transition(self.ctx, self.tx, self.row, &self.refund, Some(until), true, self.now).await?;
         } else {
             refunds::save(self.tx, &self.refund, Some(until), true).await?;
         }
@@ -203,13 +207,19 @@ impl At<'_> {
         if partial && !control.partial_proven {
             match control.partial_canary {
                 Some(first) if first != self.refund.id => {
-                    return self.wait(Some(later(self.now, 1))).await;
+                    let why =
+                        "the first partial refund of this account goes alone; this one waits for its answer".to_owned();
+                    return self.block(why, later(self.now, CANARY_SECS)).await;
                 }
                 _ => refunds::set_canary(self.tx, &self.account.name, Some(self.refund.id), false).await?,
             }
         }
         let before = self.refund.clone();
+        let leave_by = (before.state == RefundState::Reserved).then(|| self.fresh_until());
         self.refund.attempts = self.refund.attempts.saturating_add(1);
+        if before.state == RefundState::Unknown {
+            self.refund.resends = self.refund.resends.saturating_add(1);
+        }
         let call_id = self.ctx.ids.next(self.now);
         let sent_at = refunds::begin_attempt(self.tx, self.refund.id, self.refund.attempts, &call_id).await?;
         self.refund.last_sent_at = Some(sent_at);
@@ -219,7 +229,15 @@ impl At<'_> {
             refund: self.refund.clone(),
             before,
             order: self.row.case.order.clone(),
+            leave_by,
         })))
+    }
+
+    /// When the PAID answer that a first send stands on is no longer fresh.
+    fn fresh_until(&self) -> Instant {
+        let answered_at = self.row.case.last_answer().map_or(self.now, |f| f.last_at);
+        let left = later(answered_at, saga::FRESH_PAID_SECS).signed_duration_since(self.now);
+        Instant::now() + left.to_std().unwrap_or_default()
     }
 
     async fn back_to_proposed(&mut self, reason: String) -> Result<Next, EngineError> {
@@ -247,6 +265,7 @@ impl At<'_> {
         release: bool,
     ) -> Result<(), EngineError> {
         self.refund.state = state;
+        self.refund.blocked = false;
         transition(self.ctx, self.tx, self.row, &self.refund, next_at, release, self.now).await
     }
 }

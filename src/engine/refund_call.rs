@@ -25,6 +25,7 @@ use crate::{
         self, StoreError, Tx,
         cases::{self, Loaded},
         leases::LeasedRefund,
+        limits::CallClass,
         refunds::{self, AttemptEnd},
         settle::RawAnswer,
     },
@@ -39,6 +40,8 @@ pub(crate) struct Attempt {
     pub(crate) before: Refund,
     /// The payment's order.
     pub(crate) order: Order,
+    /// It leaves by then or not now: the PAID answer it stands on must be fresh when it leaves.
+    pub(crate) leave_by: Option<Instant>,
 }
 
 /// Mints number and body, once. `Err` is a sentence for people: it cannot be built.
@@ -89,12 +92,16 @@ pub(crate) async fn send(
     let order = &attempt.order;
     let asked =
         account.client.asked(&order.partner_reference_no, order.reference_no.as_deref(), order.external_id.as_deref());
+    let bad_weather = account.weather.is_bad();
     let body = attempt.refund.request_body.as_deref().unwrap_or_default();
+    let Ok(_in_flight) = account.line(CallClass::Refund).acquire().await else { return Ok(()) };
     let end = match account.client.refund(&asked, body, permit).await {
         Ok(result) => {
             counted::refund(&account.name, &result, permit.took());
             check::slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
-            if let Err(error) = account.weather.count(&ctx.store, result.failure.map(Failure::as_str)).await {
+            if let Err(error) =
+                account.weather.count(&ctx.store, result.failure.map(Failure::as_str), bad_weather).await
+            {
                 tracing::warn!(account = %account.name, %error, "the breaker could not be moved");
             }
             End::Answered(Box::new(result))
@@ -170,9 +177,10 @@ async fn store_end(
 /// Nothing left: the refund stands as before the attempt, with the attempt counted.
 fn not_sent(attempt: &Attempt, refund: &mut Refund, why: String) {
     refund.reason = Some(why);
-    refund.last_sent_at = attempt.before.last_sent_at;
-    refund.last_ended_at = attempt.before.last_ended_at;
     if refund.state == RefundState::Sending {
+        refund.last_sent_at = attempt.before.last_sent_at;
+        refund.last_ended_at = attempt.before.last_ended_at;
+        refund.resends = attempt.before.resends;
         refund.state = if attempt.before.unanswered { RefundState::Unknown } else { RefundState::Reserved };
     }
 }

@@ -33,14 +33,27 @@ pub struct AccountRuntime {
     pub budget: Budget,
     /// Its breaker.
     pub weather: AccountWeather,
-    /// Calls in flight in this process.
+    /// Calls of the sweep and of runs in flight in this process.
     pub in_flight: Semaphore,
+    /// Calls of refunds and the cashier: they do not queue behind a chunk that waits for its slots.
+    /// `None` where only one call may be in flight at all.
+    pub urgent: Option<Semaphore>,
     /// As many calls as may be in flight.
     pub concurrency: usize,
     /// Most rows leased at once: what the budget grants for a chunk's span.
     pub chunk_max: i64,
     /// Its sweep's sign of life.
     pub heart: Heartbeat,
+}
+
+impl AccountRuntime {
+    /// The line on which a class of calls waits.
+    pub fn line(&self, class: CallClass) -> &Semaphore {
+        match class {
+            CallClass::Refund | CallClass::Cashier => self.urgent.as_ref().unwrap_or(&self.in_flight),
+            CallClass::Adhoc | CallClass::Due => &self.in_flight,
+        }
+    }
 }
 
 /// The named limits of a process.
@@ -116,6 +129,8 @@ pub struct Engine {
 
 /// Answers wait this long for a database that is away, as a share of the lease: by then they are asked again anyway.
 const KEEP_ANSWERS_LEASES: u32 = 2;
+/// One of so many calls in flight is for refunds and the cashier, at least one.
+const URGENT_SHARE: usize = 8;
 /// A sweep that has not come round for this long is stuck.
 const LOOP_LIMIT: Duration = Duration::from_mins(1);
 
@@ -256,11 +271,14 @@ fn runtime(config: &Config, client: AccountClient, heart: Heartbeat) -> AccountR
         block_max: config.budget.block_max,
     };
     let concurrency = usize::try_from(limits.concurrency).unwrap_or(1).max(1);
+    let urgent = concurrency.checked_div(URGENT_SHARE).unwrap_or(1).max(1);
+    let ordinary = concurrency.saturating_sub(urgent).max(1);
     AccountRuntime {
         budget: Budget::new(&name, budget),
         weather: AccountWeather::new(&name, weather),
-        in_flight: Semaphore::new(concurrency),
-        concurrency,
+        in_flight: Semaphore::new(ordinary),
+        urgent: (concurrency > 1).then(|| Semaphore::new(urgent)),
+        concurrency: ordinary,
         chunk_max: i64::try_from(granted).unwrap_or(i64::MAX).min(i64::from(config.jobs.sweep.chunk_max)),
         name,
         heart,

@@ -1,7 +1,10 @@
 //! Settles answers: records them as facts under the rows' locks, decides, writes. One transaction for a whole group;
 //! a group that fails is settled row by row, so that one poisoned row harms only itself.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use sha2::{Digest, Sha256};
@@ -57,11 +60,15 @@ pub struct SettleReport {
     pub poisoned: usize,
 }
 
+/// How long a row that could not be settled is left alone.
+const POISONED_WAIT: Duration = Duration::from_mins(5);
+
 /// Settles a group of answers.
 pub async fn settle(store: &Store, rulebook: &Rulebook, answers: &[Answered]) -> Result<SettleReport, EngineError> {
     match settle_group(store, rulebook, answers).await {
         Ok(report) => Ok(report),
-        Err(e) if answers.len() <= 1 && e.is_transient() => Err(e),
+        // A database that is away fails row by row just as well, only later.
+        Err(e) if e.is_unavailable() || (answers.len() <= 1 && e.is_transient()) => Err(e),
         Err(error) => {
             tracing::warn!(%error, rows = answers.len(), "a group could not be settled; settling row by row");
             let mut report = SettleReport::default();
@@ -77,6 +84,7 @@ pub async fn settle(store: &Store, rulebook: &Rulebook, answers: &[Answered]) ->
                         last = Some(e);
                     }
                     Err(e) => {
+                        store.postpone(answer.id, POISONED_WAIT).await?;
                         metrics::poisoned_rows(1);
                         tracing::error!(error = %e, id = answer.id, "a row could not be settled");
                         report.poisoned = report.poisoned.saturating_add(1);

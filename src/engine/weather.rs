@@ -57,15 +57,20 @@ impl AccountWeather {
         if weather == Weather::Closed {
             return Ok(weather);
         }
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.forget();
         Ok(weather)
     }
 
     /// Counts a call: `failed` is transport, 5xx or 401, never 429 nor an unreadable answer. Opens or closes the shared
-    /// breaker where that follows.
-    pub async fn count(&self, store: &Store, failed: Option<&str>) -> Result<(), StoreError> {
+    /// breaker where that follows; only a call that `began_in_bad_weather`, a probe, can close it.
+    pub async fn count(
+        &self,
+        store: &Store,
+        failed: Option<&str>,
+        began_in_bad_weather: bool,
+    ) -> Result<(), StoreError> {
         if self.is_bad() {
-            if failed.is_none() {
+            if failed.is_none() && began_in_bad_weather {
                 store.close_breaker(&self.account).await?;
                 self.is_bad.store(false, Ordering::Relaxed);
                 tracing::info!(account = %self.account, "the provider answers again; the breaker is closed");
@@ -75,11 +80,16 @@ impl AccountWeather {
         if let Some(reason) = failed.filter(|_| self.trips()) {
             store.open_breaker(&self.account, reason, self.settings.probe_first).await?;
             self.is_bad.store(true, Ordering::Relaxed);
+            self.forget();
             tracing::warn!(account = %self.account, reason, "the breaker is open: asking and ageing pause");
         } else if failed.is_none() {
             self.remember(false);
         }
         Ok(())
+    }
+
+    fn forget(&self) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Remembers a failed call and says whether the window is bad enough to open.

@@ -11,7 +11,7 @@ use futures::{SinkExt, StreamExt, stream};
 
 use crate::{
     engine::{Ctx, refund, runtime::AccountRuntime},
-    jobs::{Wake, guard::guard},
+    jobs::{Wake, guard::guard, wake::Ear},
     store::{StoreError, leases::LeasedRefund, limits::Weather},
 };
 
@@ -41,7 +41,7 @@ impl Fetcher {
                     let id = TaskId::from_string(format!("{}/refund/{}/{}", self.ctx.owner, refund.id, refund.epoch));
                     return TaskBuilder::new(Due { account: Arc::clone(&self.account), refund }).task_id(id).build();
                 }
-                Ok(None) => self.wake.wait(&self.account.name, tick).await,
+                Ok(None) => self.wake.wait(&self.account.name, Ear::Refunds, tick).await,
                 Err(error) => {
                     tracing::warn!(account = %self.account.name, %error, "due refunds could not be leased; trying again");
                     tokio::time::sleep(tick).await;

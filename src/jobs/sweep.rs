@@ -16,7 +16,7 @@ use crate::{
         runtime::AccountRuntime,
         strays,
     },
-    jobs::{Wake, guard::guard},
+    jobs::{Wake, guard::guard, wake::Ear},
     store::limits::Weather,
     telemetry::metrics,
 };
@@ -44,7 +44,7 @@ impl Fetcher {
                     let id = TaskId::from_string(format!("{}/{}/{}", self.ctx.owner, self.account.name, self.n));
                     return TaskBuilder::new(chunk).task_id(id).build();
                 }
-                Ok(None) => self.wake.wait(&self.account.name, tick).await,
+                Ok(None) => self.wake.wait(&self.account.name, Ear::Sweep, tick).await,
                 Err(error) => {
                     tracing::warn!(account = %self.account.name, %error, "due rows could not be leased; trying again");
                     tokio::time::sleep(tick).await;

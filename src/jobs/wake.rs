@@ -7,9 +7,18 @@ use tokio::sync::Notify;
 
 use crate::{engine::Ctx, store::wake::Wakes};
 
-/// One bell per account.
+/// Who waits for a bell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ear {
+    /// The sweep.
+    Sweep,
+    /// The refund worker.
+    Refunds,
+}
+
+/// Two bells per account: one ring must reach both workers, and a bell wakes one.
 #[derive(Debug)]
-pub struct Wake(BTreeMap<String, Notify>);
+pub struct Wake(BTreeMap<String, [Notify; 2]>);
 
 /// Pause before listening anew.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -17,12 +26,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 impl Wake {
     /// Bells for these accounts.
     pub fn new<'a>(accounts: impl Iterator<Item = &'a String>) -> Self {
-        Self(accounts.map(|a| (a.clone(), Notify::new())).collect())
+        Self(accounts.map(|a| (a.clone(), [Notify::new(), Notify::new()])).collect())
     }
 
     /// Waits for the account's bell, at most `tick`.
-    pub async fn wait(&self, account: &str, tick: Duration) {
-        match self.0.get(account) {
+    pub async fn wait(&self, account: &str, ear: Ear, tick: Duration) {
+        let bell = self.0.get(account).map(|[sweep, refunds]| if ear == Ear::Sweep { sweep } else { refunds });
+        match bell {
             Some(bell) => {
                 tokio::select! {
                     () = bell.notified() => {}
@@ -34,7 +44,7 @@ impl Wake {
     }
 
     fn ring(&self, account: &str) {
-        if let Some(bell) = self.0.get(account) {
+        for bell in self.0.get(account).into_iter().flatten() {
             bell.notify_one();
         }
     }

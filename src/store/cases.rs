@@ -75,7 +75,7 @@ select transaction_id, seq, at, status_from, status_to from rekon.order_changes 
 
 const REFUNDS: &str = "-- store::cases::refunds
 select id, transaction_id, cause, sequence, (amount * 100)::bigint as amount, state, proposed_by, approved_by, content_hash, partner_refund_no,
-       request_body, attempts, unanswered, last_sent_at, last_ended_at, refund_no, proof, reason, needs_person
+       request_body, attempts, unanswered, last_sent_at, last_ended_at, refund_no, proof, reason, blocked, resends, needs_person
   from rekon.refund_saga where transaction_id = any($1) order by transaction_id, id";
 
 const BALANCES: &str = "-- store::cases::balances
@@ -296,6 +296,8 @@ fn row_to_refund(row: &PgRow) -> Result<Refund, StoreError> {
             .map(|p| Proof::from_word(&p).ok_or_else(|| inconsistent("refund_saga", "proof", &p)))
             .transpose()?,
         reason: row.try_get("reason")?,
+        blocked: row.try_get("blocked")?,
+        resends: row.try_get("resends")?,
         needs_person: needs_person
             .map(|f| Flag::from_word(&f).ok_or_else(|| inconsistent("refund_saga", "needs_person", &f)))
             .transpose()?,

@@ -63,7 +63,7 @@ const SAVE: &str = "-- store::refunds::save
 update rekon.refund_saga
    set state = $2, approved_by = $3, approved_at = case when $3 is distinct from approved_by then clock_timestamp() else approved_at end,
        content_hash = $4, partner_refund_no = $5, request_body = $6, attempts = $7, unanswered = $8, last_sent_at = $9, last_ended_at = $10,
-       refund_no = $11, proof = $12, reason = $13, needs_person = $14, next_at = $15,
+       refund_no = $11, proof = $12, reason = $13, needs_person = $14, next_at = $15, blocked = $17, resends = $18,
        reserved_at = case when $2 = 'reserved' and state = 'approved' then clock_timestamp() else reserved_at end,
        ended_at = case when $2 in ('confirmed', 'refused', 'denied', 'expired') then clock_timestamp() end,
        lease_owner = case when $16 then null else lease_owner end, lease_until = case when $16 then null else lease_until end
@@ -115,7 +115,9 @@ update rekon.refund_attempts set ended_at = clock_timestamp(), outcome = $3, res
 
 const CONTROL: &str = "-- store::refunds::control
 insert into rekon.account_controls (account) values ($1) on conflict (account) do update set account = excluded.account
-returning refunds_stopped, partial_proven, partial_canary";
+returning refunds_stopped, partial_proven,
+  -- A first refund that is no longer under way has proved nothing and holds nobody up.
+  (select r.id from rekon.refund_saga r where r.id = partial_canary and r.state in ('reserved', 'sending', 'unknown')) as partial_canary";
 
 const CANARY: &str = "-- store::refunds::canary
 update rekon.account_controls set partial_canary = $2, partial_proven = $3 where account = $1";
@@ -177,6 +179,8 @@ pub async fn save(
         .bind(refund.needs_person.map(Flag::as_str))
         .bind(next_at)
         .bind(release_lease)
+        .bind(refund.blocked)
+        .bind(refund.resends)
         .execute(&mut **tx)
         .await?;
     Ok(())

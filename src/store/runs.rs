@@ -108,16 +108,18 @@ const PULL_ITEMS: &str = "-- store::runs::pull_items
 with chosen as (
   select t.id from rekon.run_items i join rekon.transactions t on t.id = i.transaction_id join rekon.runs r on r.id = i.run_id
    where i.run_id = $1 and i.must_ask and (t.last_checked_at is null or t.last_checked_at < r.started_at)
+     and not (t.flags_open && array['unknown_account', 'missing_reference'])
      and (t.next_check_at is null or t.next_check_at > clock_timestamp())
    order by t.id limit $2 for update of t skip locked)
 update rekon.transactions t set next_check_at = clock_timestamp() from chosen where t.id = chosen.id";
 
 const PROGRESS: &str = "-- store::runs::progress
 select count(*) as selected, count(*) filter (where i.must_ask) as must_ask,
-       count(*) filter (where i.must_ask and t.last_checked_at >= r.started_at) as asked,
+       count(*) filter (where i.must_ask and (t.last_checked_at >= r.started_at
+         or t.flags_open && array['unknown_account', 'missing_reference'])) as asked,
        count(*) filter (where t.next_check_at <= $2) as looks,
        coalesce(sum((select count(*) from rekon.refund_saga s where s.transaction_id = t.id and s.next_at <= $2 and s.needs_person is null
-                       and s.state in ('approved', 'reserved', 'sending', 'unknown'))), 0)::bigint as refunds
+                       and s.state in ('approved', 'reserved', 'sending', 'unknown') and not s.blocked)), 0)::bigint as refunds
   from rekon.run_items i join rekon.transactions t on t.id = i.transaction_id join rekon.runs r on r.id = i.run_id
  where i.run_id = $1";
 
@@ -126,9 +128,6 @@ delete from rekon.runs where id in (select id from rekon.runs where state in ('d
 
 const PRUNE_RAW: &str = "-- store::runs::prune_raw
 delete from rekon.raw_answers where hash in (select hash from rekon.raw_answers where first_at < clock_timestamp() - $1::interval limit $2)";
-
-/// Rows pulled forward per statement.
-const PULL_CHUNK: i64 = 5_000;
 
 fn to_run(row: &sqlx::postgres::PgRow) -> Result<Run, StoreError> {
     Ok(Run {
@@ -162,6 +161,20 @@ pub async fn unfinished(tx: &mut Tx, job: &str, params: &serde_json::Value) -> R
     row.as_ref().map(to_run).transpose()
 }
 
+/// Fixes the rows of a reconciliation; rows that are in it already stay.
+pub async fn select_items(tx: &mut Tx, run_id: i64, selection: &Selection) -> Result<u64, StoreError> {
+    let done = sqlx::query(ITEMS)
+        .bind(run_id)
+        .bind(selection.from)
+        .bind(selection.until)
+        .bind(selection.unsettled)
+        .bind(&selection.accounts)
+        .bind(interval(selection.fresh))
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected())
+}
+
 /// Marks a run as running again.
 pub async fn take_up(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
     sqlx::query(TAKE_UP).bind(id).execute(&mut **tx).await?;
@@ -192,20 +205,6 @@ impl Store {
         Ok(())
     }
 
-    /// Fixes the rows of a reconciliation.
-    pub async fn select_items(&self, run_id: i64, selection: &Selection) -> Result<u64, StoreError> {
-        let done = sqlx::query(ITEMS)
-            .bind(run_id)
-            .bind(selection.from)
-            .bind(selection.until)
-            .bind(selection.unsettled)
-            .bind(&selection.accounts)
-            .bind(interval(selection.fresh))
-            .execute(self.pool())
-            .await?;
-        Ok(done.rows_affected())
-    }
-
     /// What a selection would ask: (account, selected, to be asked).
     pub async fn preview(&self, selection: &Selection) -> Result<Vec<(String, i64, i64)>, StoreError> {
         let rows = sqlx::query(PREVIEW)
@@ -219,17 +218,10 @@ impl Store {
         rows.iter().map(|r| Ok((r.try_get("account")?, r.try_get("selected")?, r.try_get("must_ask")?))).collect()
     }
 
-    /// Makes the rows of a run due that have not been asked since its start; returns how many.
-    pub async fn pull_items(&self, run_id: i64) -> Result<u64, StoreError> {
-        let mut pulled: u64 = 0;
-        loop {
-            let done =
-                sqlx::query(PULL_ITEMS).bind(run_id).bind(PULL_CHUNK).execute(self.pool()).await?.rows_affected();
-            pulled = pulled.saturating_add(done);
-            if done == 0 {
-                return Ok(pulled);
-            }
-        }
+    /// Makes up to `limit` rows of a run due that have not been asked since its start; returns how many. In portions: a
+    /// fresh payment must not queue behind a whole day.
+    pub async fn pull_items(&self, run_id: i64, limit: i64) -> Result<u64, StoreError> {
+        Ok(sqlx::query(PULL_ITEMS).bind(run_id).bind(limit).execute(self.pool()).await?.rows_affected())
     }
 
     /// How far a reconciliation is, with what is still due before `deadline`.

@@ -1,6 +1,8 @@
 //! Writes what a group of settled rows became: facts, sightings, journal, postings and the rows themselves, each in one
 //! statement for the whole group. Every row is held locked by the caller's transaction.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
         posting::Posting,
         state::State,
     },
-    store::{StoreError, Tx},
+    store::{Store, StoreError, Tx, limits::interval},
 };
 
 /// A new fact of a row.
@@ -171,6 +173,17 @@ select count(pg_notify('rekon_state', u)) from unnest($1::text[]) as u";
 
 const STALE: &str = "-- store::settle::stale
 update rekon.transactions set seq = $2, checks = checks + 1, last_checked_at = $3 where id = $1";
+
+const POSTPONE: &str = "-- store::settle::postpone
+update rekon.transactions set next_check_at = clock_timestamp() + $2, lease_owner = null, lease_until = null where id = $1";
+
+impl Store {
+    /// A row that could not be settled is left alone for a while, so that it does not eat the budget of the others.
+    pub async fn postpone(&self, id: i64, wait: Duration) -> Result<(), StoreError> {
+        sqlx::query(POSTPONE).bind(id).bind(interval(wait)).execute(self.pool()).await?;
+        Ok(())
+    }
+}
 
 /// Writes a batch in the caller's transaction.
 pub async fn write(tx: &mut Tx, batch: &Batch) -> Result<(), StoreError> {

@@ -65,7 +65,7 @@ pub(super) fn refunds(case: &Case, profile: &Profile, policy: &Policy, open: &BT
         if out.actions.is_empty() {
             approve_by_policy(case, policy, refund, &mut out);
         }
-        out.blocked |= refund.state == RefundState::Approved && refund.reason.is_some();
+        out.blocked |= refund.state.is_unsent() && refund.blocked;
         return out;
     }
     let wanted = owed(case, policy, cause, None);

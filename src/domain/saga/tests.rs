@@ -237,11 +237,13 @@ fn resends_wait_along_the_ladder_end_after_five_and_stop_when_refunds_are_off() 
             100_000,
         )
     };
-    let after = |attempts: i32| twice().but(|s| s.refund.attempts = attempts);
-    assert_eq!(after(2).step(172), wait(220));
-    assert_eq!(after(4).step(172), wait(100 + HOUR));
-    assert_eq!(after(5).step(100 + HOUR), Step::Send, "the fifth repeat");
-    assert_eq!(after(6).step(100 + HOUR), Step::CallPerson(Flag::RefundUnknown));
+    let after = |resends: i32| twice().but(|s| s.refund.resends = resends);
+    assert_eq!(after(1).step(172), wait(220));
+    assert_eq!(after(3).step(172), wait(100 + HOUR));
+    assert_eq!(after(4).step(100 + HOUR), Step::Send, "the fifth repeat");
+    let put_off = after(0).but(|s| s.refund.attempts = 9);
+    assert_eq!(put_off.step(172), Step::Send, "attempts that were put off spend no repeat");
+    assert_eq!(after(5).step(100 + HOUR), Step::CallPerson(Flag::RefundUnknown));
     let off = twice().but(|s| s.policy.refunds.mode = RefundMode::Off);
     assert!(matches!(off.step(172), Step::Blocked { .. }));
     let with_person = twice().but(|s| s.refund.needs_person = Some(Flag::RefundUnknown));

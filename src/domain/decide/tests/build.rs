@@ -138,6 +138,8 @@ pub(crate) fn refund(cause: Flag, rupiah: i64, state: RefundState) -> Refund {
         refund_no: None,
         proof: None,
         reason: None,
+        blocked: false,
+        resends: 0,
         needs_person: None,
     }
 }

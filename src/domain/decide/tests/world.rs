@@ -312,6 +312,7 @@ impl World {
         let repeat = refund.attempts > 0;
         let unanswered = refund.unanswered;
         refund.attempts += 1;
+        refund.resends += i32::from(refund.state == RefundState::Unknown);
         refund.last_sent_at = Some(now);
         become_(refund, RefundState::Sending);
         let (number, amount) = (refund.partner_refund_no.clone().expect("minted"), refund.amount);
