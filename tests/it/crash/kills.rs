@@ -153,7 +153,7 @@ async fn refund_done_unstored(day: &mut Day) -> bool {
 
 /// The refund is reserved, and the transaction that would send it waits for the row.
 async fn reserved_unsent(day: &mut Day) -> bool {
-    let (target, row) = reserved(day).await;
+    let Some((target, row)) = reserved(day).await else { return false };
     day.kill_9();
     let hit = day.refund_of(&target, "state").await == "reserved" && day.refund_calls(&target) == (0, 0);
     row.let_go().await;
@@ -163,7 +163,7 @@ async fn reserved_unsent(day: &mut Day) -> bool {
 /// A target whose refund is reserved, and the lock that keeps it from being sent. It stands in the row's queue between
 /// rekon's two transactions: a first lock keeps the refund from being leased until both PAID answers are there, a second
 /// one holds the reservation until the third one has queued behind it.
-async fn reserved(day: &mut Day) -> (Row, Lock) {
+async fn reserved(day: &mut Day) -> Option<(Row, Lock)> {
     let target = day.sell_one_of(&Kind::GOES_BACK).await;
     day.rekon();
     let of_target = format!("where transaction_id = {}", target.id);
@@ -179,14 +179,18 @@ async fn reserved(day: &mut Day) -> (Row, Lock) {
     let second = Lock::queue(day, the_row).await;
     first.let_go().await;
     let second = second.await.expect("it gets its turn");
-    until_refund(day, &target, "reserved").await;
+    // The reservation wrote a new version of the row, and rekon may have been the first to lock that.
+    if day.refund_of(&target, "state").await != "reserved" {
+        second.let_go().await;
+        return None;
+    }
     second.until_waited_for(day).await;
-    (target, second)
+    Some((target, second))
 }
 
 /// As above; then the budget's row is locked instead, so that the stored attempt waits for a call slot.
 async fn sending_unsent(day: &mut Day) -> bool {
-    let (target, row) = reserved(day).await;
+    let Some((target, row)) = reserved(day).await else { return false };
     let budget = Lock::take(day, BUDGET).await;
     tokio::time::sleep(SLOTS_GONE).await;
     row.let_go().await;
