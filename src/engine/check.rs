@@ -168,6 +168,8 @@ pub(crate) async fn ask(
     class: CallClass,
     latest: Instant,
 ) -> Result<Option<Answered>, EngineError> {
+    // Made before any wait: it remembers in which weather this was begun.
+    let permit = SlotPermit::new(ctx, account, class, latest);
     let Ok(Ok(_in_flight)) = tokio::time::timeout_at(latest, account.line(class).acquire()).await else {
         return Ok(None);
     };
@@ -178,7 +180,6 @@ pub(crate) async fn ask(
         metrics::check_lateness(&account.name, late);
     }
     let bad_weather = account.weather.is_bad();
-    let permit = SlotPermit::new(ctx, account, class, latest);
     let asked =
         account.client.asked(&row.partner_reference_no, row.reference_no.as_deref(), row.external_id.as_deref());
     let result = match account.client.query(&asked, &permit).await {

@@ -12,10 +12,11 @@ mod config;
 #[cfg(test)]
 mod constraints;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod day_report;
 #[cfg(test)]
 mod demo;
-mod crash;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]

@@ -185,6 +185,8 @@ impl Day {
         assert_eq!(ended.code, Some(0), "{}", ended.said);
         self.books_are_equal().await;
         self.nothing_is_left_over().await;
+        let verified = Daemon::command("verify", &self.shop.config_text, &self.shop.env()).end().await;
+        assert_eq!(verified.code, Some(0), "the ledger is not proved by what is stored: {}", verified.said);
     }
 
     async fn books_are_equal(&self) {

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// Longest wait for anything that a process should do at once; a loaded machine is slow, not wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// How a command that came to its end ended.
@@ -42,11 +42,16 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts `rekon serve` on this configuration and environment; does not wait for anything.
     pub(crate) fn spawn(config: &str, env: &BTreeMap<String, String>) -> Self {
+        Self::command("serve", config, env)
+    }
+
+    /// The same with another command.
+    pub(crate) fn command(command: &str, config: &str, env: &BTreeMap<String, String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the configuration");
         let path = folder.path().join("jobs.toml");
         std::fs::write(&path, format!("{config}\n[server]\nlisten = \"127.0.0.1:0\"\n")).expect("it is written");
         let mut child = Command::new(env!("CARGO_BIN_EXE_rekon"))
-            .args(["serve", "--config"])
+            .args([command, "--config"])
             .arg(&path)
             .env_remove("DATABASE_URL")
             .envs(env)
