@@ -177,12 +177,14 @@ fn a_cancel_takes_a_reserved_refund_back_into_suspense_in_the_same_decision() {
 fn out_of_budget_an_approved_refund_is_blocked_until_it_may_go() {
     let mut approved = refund(Flag::Overpaid, 50_000, RefundState::Approved);
     approved.reason = Some("the budget of the day is used up".into());
+    approved.blocked = true;
     let mut case = with_refund(case().hear(1, paid(150_000)), approved);
     let decision = decided(&case, 2);
     assert_eq!(row(&decision), "paid{overpaid,refund_blocked}");
     case.prior.flags = decision.flags;
     for refund in &mut case.refunds {
         refund.reason = None;
+        refund.blocked = false;
     }
     assert_eq!(row(&decided(&case, 3)), "paid{overpaid}");
 }
