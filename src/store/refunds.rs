@@ -115,9 +115,12 @@ update rekon.refund_attempts set ended_at = clock_timestamp(), outcome = $3, res
 
 const CONTROL: &str = "-- store::refunds::control
 insert into rekon.account_controls (account) values ($1) on conflict (account) do update set account = excluded.account
-returning refunds_stopped, partial_proven,
-  -- A first refund that is no longer under way has proved nothing and holds nobody up.
-  (select r.id from rekon.refund_saga r where r.id = partial_canary and r.state in ('reserved', 'sending', 'unknown')) as partial_canary";
+returning refunds_stopped, partial_proven, partial_canary";
+
+// A statement of its own, begun under the controls' lock: one that waited for that lock would still see the first refund as
+// it was before it left.
+const UNDER_WAY: &str = "-- store::refunds::under_way
+select r.id from rekon.refund_saga r where r.id = $1 and r.state in ('reserved', 'sending', 'unknown')";
 
 const CANARY: &str = "-- store::refunds::canary
 update rekon.account_controls set partial_canary = $2, partial_proven = $3 where account = $1";
@@ -262,10 +265,16 @@ pub async fn end_attempt(tx: &mut Tx, end: &AttemptEnd) -> Result<(), StoreError
 /// Locks and reads an account's switches.
 pub async fn control(tx: &mut Tx, account: &str) -> Result<AccountControl, StoreError> {
     let row = sqlx::query(CONTROL).bind(account).fetch_one(&mut **tx).await?;
+    // A first refund that is no longer under way has proved nothing and holds nobody up.
+    let first: Option<i64> = row.try_get("partial_canary")?;
+    let partial_canary = match first {
+        Some(id) => sqlx::query_scalar(UNDER_WAY).bind(id).fetch_optional(&mut **tx).await?,
+        None => None,
+    };
     Ok(AccountControl {
         refunds_stopped: row.try_get("refunds_stopped")?,
         partial_proven: row.try_get("partial_proven")?,
-        partial_canary: row.try_get("partial_canary")?,
+        partial_canary,
     })
 }
 
