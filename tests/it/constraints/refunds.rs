@@ -316,6 +316,7 @@ async fn words_and_counts_are_checked_behind_the_triggers_too() {
     db.run("alter table rekon.refund_saga disable trigger refunds_step; alter table rekon.transactions disable trigger transactions_only_grow").await;
     db.expect_refused(&set("state = 'lost', approved_by = 'sari'"), "refunds_state_is_known").await;
     db.expect_refused(&set("attempts = -1"), "refunds_attempts_are_counted").await;
+    db.expect_refused(&set("resends = -1"), "refunds_resends_are_counted").await;
     db.expect_refused("update rekon.transactions set refunded_amount = -0.01", "transactions_refunded_is_not_negative")
         .await;
 }
