@@ -4,7 +4,7 @@ create table rekon.facts (
   transaction_id            bigint not null references rekon.transactions,
   seq                       integer not null,
   source                    text not null constraint facts_source_is_known check (source in ('query', 'notification')),
-  call_id                   text not null,
+  call_id                   text collate "C" not null,
   observation               text not null constraint facts_observation_is_known check (observation in
                               ('PAID', 'OPEN', 'IN_FLIGHT', 'REVERSED', 'CANCELLED', 'EXPIRED', 'FAILED', 'ABSENT', 'INDETERMINATE')),
   echo                      text not null constraint facts_echo_is_known check (echo in ('right', 'silent', 'wrong')),
