@@ -47,13 +47,14 @@ pub struct Claim<T> {
     pub at: DateTime<Utc>,
 }
 
+// Joined by ctid: the rows are locked where they were found, so that they need not be looked up again by id.
 const CLAIM_DUE: &str = "-- store::leases::claim_due
 with due as (
-  select id from rekon.transactions
+  select ctid from rekon.transactions
    where account = $1 and next_check_at <= now() and (lease_until is null or lease_until < now())
    order by next_check_at limit $2 for update skip locked)
 update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, lease_epoch = t.lease_epoch + 1
-  from due where t.id = due.id
+  from due where t.ctid = due.ctid
 returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.next_check_at as due_at, now() as at";
 
 const CLAIM_ONE: &str = "-- store::leases::claim_one
@@ -85,11 +86,19 @@ const RELEASE_ROWS: &str = "-- store::leases::release_rows
 update rekon.transactions t set lease_owner = null, lease_until = null
   from unnest($1::bigint[], $2::bigint[]) as u(id, epoch) where t.id = u.id and t.lease_epoch = u.epoch";
 
+// Jumps from account to account along the due index: what known accounts have due, however much, is not looked at.
 const STRAYS: &str = "-- store::leases::strays
-with stray as (
-  select id from rekon.transactions
-   where next_check_at <= now() and not (account = any($1)) and (lease_until is null or lease_until < now())
-   order by next_check_at limit $2 for update skip locked)
+with recursive account (name) as (
+  (select t.account from rekon.transactions t where t.next_check_at is not null order by t.account limit 1)
+  union all
+  select (select t.account from rekon.transactions t where t.next_check_at is not null and t.account > a.name order by t.account limit 1)
+    from account a where a.name is not null
+), stray as (
+  select due.id from account a cross join lateral (
+    select id from rekon.transactions
+     where account = a.name and next_check_at <= now() and (lease_until is null or lease_until < now())
+     order by next_check_at limit $2 for update skip locked) as due
+   where not (a.name = any($1)) limit $2)
 update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, lease_epoch = t.lease_epoch + 1
   from stray where t.id = stray.id returning t.id";
 
