@@ -24,6 +24,9 @@ const NEAR: Duration = Duration::from_millis(250);
 /// How far ahead of now a class's own slots may lie.
 const FAR: Duration = Duration::from_secs(2);
 
+/// A block may span this time at any rate.
+const BLOCK_SPAN: Duration = Duration::from_millis(20);
+
 /// An account's limits, as configured.
 #[derive(Debug, Clone, Copy)]
 pub struct BudgetSettings {
@@ -87,6 +90,7 @@ struct Block {
     granted_at: Option<Instant>,
     spacing: Duration,
     left: i32,
+    used: i32,
     next_want: i32,
     epoch: u64,
 }
@@ -100,9 +104,11 @@ impl Block {
             self.first = nominal.checked_add(self.spacing);
             self.left = self.left.saturating_sub(1);
             if usable_from + SLOT_TTL >= now {
+                self.used = self.used.saturating_add(1);
                 return Some(usable_from);
             }
-            self.next_want = 1;
+            // Slots run out unused: this many were too many, what was used of them is the measure.
+            self.next_want = self.used;
         }
         None
     }
@@ -114,6 +120,7 @@ impl Block {
         self.granted_at = Some(now);
         self.spacing = spacing;
         self.left = slots.granted;
+        self.used = 0;
         self.next_want = slots.granted.saturating_mul(2);
     }
 }
@@ -142,6 +149,10 @@ impl Budget {
     async fn next_slot(&self, store: &Store, class: CallClass, bank: &Bank) -> Result<(), NoSlot> {
         loop {
             let at = self.lease(store, class, bank).await?;
+            // A slot that is good now needs no timer; registering one is half of what a slot costs.
+            if at <= Instant::now() {
+                return Ok(());
+            }
             tokio::time::sleep_until(at).await;
             if Instant::now() <= at + SLOT_TTL {
                 return Ok(());
@@ -187,7 +198,7 @@ impl Budget {
         };
         Ask {
             class,
-            want: want.min(i32::try_from(self.settings.block_max).unwrap_or(i32::MAX)).max(1),
+            want: want.min(self.block_max()).max(1),
             spacing_us,
             burst: i32::try_from(burst).unwrap_or(i32::MAX),
             share_permille: self.share_permille(class),
@@ -196,6 +207,13 @@ impl Budget {
             far_us: micros_of(FAR)
                 .max(micros_of(NEAR).saturating_add(burst.saturating_add(4).saturating_mul(spacing_us))),
         }
+    }
+
+    /// The configured block, or what the rate grants in `BLOCK_SPAN` where that is more: a block costs a commit.
+    fn block_max(&self) -> i32 {
+        let span_ms = u32::try_from(BLOCK_SPAN.as_millis()).unwrap_or(0);
+        let grants = self.settings.per_second.saturating_mul(span_ms).checked_div(1000).unwrap_or(0);
+        i32::try_from(self.settings.block_max.max(grants)).unwrap_or(i32::MAX)
     }
 
     /// The reserve is parted two fifths to refunds, two fifths to ad-hoc runs, one fifth to the cashier.
