@@ -1,10 +1,15 @@
 //! Collects answers of every account and settles them in groups: up to `group_max` answers, or what came in `linger`.
-//! A database that is away is waited for; answers are kept in memory meanwhile, up to the channel's size, and the
-//! askers wait behind them.
+//! While the database works on one group the next is decided: two are under way at once. They may meet on a row only when
+//! its lease was lost, and the row's lock orders them then. A database that is away is waited for; answers are kept in
+//! memory meanwhile, up to the channel's size, and the askers wait behind them.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,6 +34,8 @@ pub struct SettlerSettings {
 /// The entry for answers.
 pub type Answers = mpsc::Sender<Answered>;
 
+/// Groups under way at once.
+const GROUPS: usize = 2;
 /// Pause between attempts while the database is away.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -51,10 +58,11 @@ async fn run(
     mut receiver: mpsc::Receiver<Answered>,
     end: CancellationToken,
 ) {
-    let mut group = Vec::with_capacity(settings.group_max);
+    let mut under_way = JoinSet::new();
     loop {
+        let mut group = Vec::with_capacity(settings.group_max);
         tokio::select! {
-            taken = receiver.recv_many(&mut group, settings.group_max) => if taken == 0 { return },
+            taken = receiver.recv_many(&mut group, settings.group_max) => if taken == 0 { break },
             () = end.cancelled(), if !receiver.is_closed() => {
                 receiver.close();
                 continue;
@@ -68,8 +76,26 @@ async fn run(
                 Ok(_) => {}
             }
         }
-        settle_or_wait(&store, &rulebook, settings, &group, &end).await;
-        group.clear();
+        // Behind two groups the third fills up: under load groups are as large as they may be, and a commit is shared.
+        while under_way.len() >= GROUPS {
+            let room = settings.group_max.saturating_sub(group.len());
+            tokio::select! {
+                one = under_way.join_next() => ended(one),
+                _ = receiver.recv_many(&mut group, room), if room > 0 && !receiver.is_closed() => {}
+            }
+        }
+        let (store, rulebook, end) = (store.clone(), Arc::clone(&rulebook), end.clone());
+        under_way.spawn(async move { settle_or_wait(&store, &rulebook, settings, &group, &end).await });
+    }
+    while !under_way.is_empty() {
+        ended(under_way.join_next().await);
+    }
+}
+
+/// Nothing is lost by a group that ended badly: its rows are asked again when their leases run out.
+fn ended(group: Option<Result<(), JoinError>>) {
+    if let Some(Err(error)) = group {
+        tracing::error!(%error, "a group of answers ended badly; its rows will be asked again");
     }
 }
 
