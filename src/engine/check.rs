@@ -3,14 +3,14 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, stream};
+use futures::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -115,23 +115,25 @@ pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
     let latest = chunk.leased_at + ctx.limits.lease / 2;
     let account = &*chunk.account;
     let alone = chunk.rows.len() == 1;
-    let concurrency = account.concurrency;
-    let unasked: Vec<(i64, i64)> = stream::iter(chunk.rows)
-        .map(|row| async move {
-            let lease = (row.id, row.epoch);
+    let askers = account.concurrency.min(chunk.rows.len());
+    // A few askers that take row after row: a future of its own for each row is kilobytes to allocate per call.
+    let rows = Mutex::new(chunk.rows.into_iter());
+    let next = || rows.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let asker = || async {
+        let mut unasked = Vec::new();
+        while let Some(row) = next() {
             match ask_row(ctx, account, &row, latest, alone).await {
-                Ok(true) => None,
-                Ok(false) => Some(lease),
+                Ok(true) => {}
+                Ok(false) => unasked.push((row.id, row.epoch)),
                 Err(error) => {
                     tracing::error!(account = %account.name, id = row.id, %error, "a row could not be asked about");
-                    Some(lease)
+                    unasked.push((row.id, row.epoch));
                 }
             }
-        })
-        .buffer_unordered(concurrency)
-        .filter_map(|lease| async move { lease })
-        .collect()
-        .await;
+        }
+        unasked
+    };
+    let unasked: Vec<(i64, i64)> = join_all((0..askers).map(|_| asker())).await.concat();
     if !unasked.is_empty()
         && let Err(error) = ctx.store.release_rows(&unasked).await
     {

@@ -42,6 +42,8 @@ pub struct AccountRuntime {
     pub concurrency: usize,
     /// Most rows leased at once: what the budget grants for a chunk's span.
     pub chunk_max: i64,
+    /// Chunks under way at once.
+    pub chunks_at_once: usize,
     /// Its sweep's sign of life.
     pub heart: Heartbeat,
 }
@@ -127,6 +129,9 @@ pub struct Engine {
     settled: CancellationToken,
 }
 
+/// Chunks of one account under way at once, at least and at most.
+const CHUNKS_MIN: usize = 2;
+const CHUNKS_MAX: usize = 4;
 /// Answers wait this long for a database that is away, as a share of the lease: by then they are asked again anyway.
 const KEEP_ANSWERS_LEASES: u32 = 2;
 /// One of so many calls in flight is for refunds and the cashier, at least one.
@@ -273,17 +278,26 @@ fn runtime(config: &Config, client: AccountClient, heart: Heartbeat) -> AccountR
     let concurrency = usize::try_from(limits.concurrency).unwrap_or(1).max(1);
     let urgent = concurrency.checked_div(URGENT_SHARE).unwrap_or(1).max(1);
     let ordinary = concurrency.saturating_sub(urgent).max(1);
+    let chunk_max = i64::try_from(granted).unwrap_or(i64::MAX).min(i64::from(config.jobs.sweep.chunk_max));
     AccountRuntime {
         budget: Budget::new(&name, budget),
         weather: AccountWeather::new(&name, weather),
         in_flight: Semaphore::new(ordinary),
         urgent: (concurrency > 1).then(|| Semaphore::new(urgent)),
         concurrency: ordinary,
-        chunk_max: i64::try_from(granted).unwrap_or(i64::MAX).min(i64::from(config.jobs.sweep.chunk_max)),
+        chunk_max,
+        chunks_at_once: chunks_at_once(granted, chunk_max),
         name,
         heart,
         client,
     }
+}
+
+/// One chunk is asked while the next is leased; where the span's grant is many chunks, several more, because each ends in
+/// a tail of calls that are still in flight.
+fn chunks_at_once(granted: u128, chunk_max: i64) -> usize {
+    let chunks = granted.checked_div(u128::from(chunk_max.max(1).unsigned_abs())).unwrap_or(0);
+    usize::try_from(chunks).unwrap_or(CHUNKS_MAX).clamp(CHUNKS_MIN, CHUNKS_MAX)
 }
 
 fn limits(config: &Config) -> Limits {

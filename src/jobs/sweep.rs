@@ -21,9 +21,6 @@ use crate::{
     telemetry::metrics,
 };
 
-/// Chunks of one account under way at once: one is asked while the next is leased.
-const CHUNKS_AT_ONCE: usize = 2;
-
 #[derive(Clone)]
 struct Fetcher {
     ctx: Arc<Ctx>,
@@ -107,7 +104,7 @@ pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>, account: &Arc<AccountRu
         WorkerBuilder::new(format!("sweep-{}-{}-{restarts}", account.name, ctx.owner))
             .backend(backend)
             .data(Arc::clone(&ctx))
-            .concurrency(CHUNKS_AT_ONCE)
+            .concurrency(account.chunks_at_once)
             .build(check)
     })
 }
