@@ -197,10 +197,11 @@ impl serde::Serialize for Reason {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
         let mut map = serializer.serialize_map(Some(3))?;
-        map.serialize_entry("rule", self.rule.id())?;
+        // In the alphabet's order, as the journal's canonical text wants it.
+        map.serialize_entry("facts", &self.facts)?;
         let inputs: std::collections::BTreeMap<_, _> = self.inputs.iter().map(|(k, v)| (*k, v)).collect();
         map.serialize_entry("inputs", &inputs)?;
-        map.serialize_entry("facts", &self.facts)?;
+        map.serialize_entry("rule", self.rule.id())?;
         map.end()
     }
 }

@@ -2,16 +2,17 @@
 //! journal entries and postings for one write. The only place where a decision becomes database rows.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
 use crate::{
     domain::{
         case::Prior,
         chain::{self, Link},
         decide::{self, Action, Decision, TwoObservations},
+        explain::Reason,
         money::Sen,
-        refund::{POLICY_ACTOR, Refund, RefundState},
-        state::{Flag, Flags},
+        posting::LedgerAccount,
+        refund::{POLICY_ACTOR, Proof, Refund, RefundState},
+        state::Flag,
     },
     engine::rulebook::Rulebook,
     store::{
@@ -249,48 +250,104 @@ fn row(loaded: &Loaded, decision: &Decision, now: DateTime<Utc>, occasion: &Occa
     }
 }
 
+/// What a journal entry says, its keys in the alphabet's order: canonical, because it is hashed as it stands. Written
+/// straight into its text; a tree of values in between costs more than the rule that decided.
+#[derive(serde::Serialize)]
+struct Content<'a> {
+    account: &'a str,
+    at: DateTime<Utc>,
+    because: &'a [Reason],
+    closed_seq: Option<i32>,
+    evidence: String,
+    flags: Vec<&'static str>,
+    flags_resolved: Vec<&'static str>,
+    kind: &'a str,
+    order_status: &'static str,
+    paid_amount: Option<String>,
+    paid_at: Option<DateTime<Utc>>,
+    partner_reference_no: &'a str,
+    policy: &'a str,
+    postings: Vec<ContentLine>,
+    profile: &'a str,
+    refunded_outside: String,
+    refunds: Vec<ContentRefund<'a>>,
+    sightings: Vec<ContentSighting>,
+    state: &'static str,
+    upto_seq: i32,
+}
+
+#[derive(serde::Serialize)]
+struct ContentLine {
+    account: LedgerAccount,
+    amount: String,
+}
+
+#[derive(serde::Serialize)]
+struct ContentRefund<'a> {
+    amount: String,
+    approved_by: Option<&'a str>,
+    attempts: i32,
+    cause: &'static str,
+    content_hash: &'a str,
+    partner_refund_no: Option<&'a str>,
+    proof: Option<&'static str>,
+    sequence: i32,
+    state: &'static str,
+}
+
+impl<'a> From<&'a Refund> for ContentRefund<'a> {
+    fn from(refund: &'a Refund) -> Self {
+        Self {
+            amount: refund.amount.to_string(),
+            approved_by: refund.approved_by.as_deref(),
+            attempts: refund.attempts,
+            cause: refund.cause.as_str(),
+            content_hash: &refund.content_hash,
+            partner_refund_no: refund.partner_refund_no.as_deref(),
+            proof: refund.proof.map(Proof::as_str),
+            sequence: refund.sequence,
+            state: refund.state.as_str(),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct ContentSighting {
+    first_at: DateTime<Utc>,
+    last_at: DateTime<Utc>,
+    n: i32,
+    seq: i32,
+}
+
 /// The journal entry of a decision. Its content names everything that the decision stood on.
 fn entry(loaded: &Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTime<Utc>, kind: &str) -> Entry {
     let case = &loaded.case;
-    let Flags { open, resolved } = &decision.flags;
-    let refunds: Vec<_> = case
-        .refunds
-        .iter()
-        .map(|r| {
-            json!({"cause": r.cause.as_str(), "sequence": r.sequence, "amount": r.amount.to_string(), "state": r.state.as_str(),
-                   "partner_refund_no": r.partner_refund_no, "attempts": r.attempts, "proof": r.proof.map(crate::domain::refund::Proof::as_str),
-                   "content_hash": r.content_hash, "approved_by": r.approved_by})
-        })
-        .collect();
-    let sightings: Vec<_> = case
-        .facts
-        .iter()
-        .filter(|f| f.sightings > 1)
-        .map(|f| json!({"seq": f.seq, "n": f.sightings, "first_at": f.answered_at, "last_at": f.last_at}))
-        .collect();
-    let content = json!({
-        "account": case.order.account,
-        "partner_reference_no": case.order.partner_reference_no,
-        "at": now,
-        "kind": kind,
-        "upto_seq": loaded.seq,
-        "state": decision.state.as_str(),
-        "flags": words(open),
-        "flags_resolved": words(resolved),
-        "paid_amount": decision.paid_amount.map(|a| a.to_string()),
-        "paid_at": decision.paid_at,
-        "closed_seq": decision.closed_seq,
-        "refunded_outside": case.refunded_outside.to_string(),
-        "order_status": case.order.order_status.as_str(),
-        "because": decision.because,
-        "postings": decision.postings.iter().map(|p| json!({"account": p.account, "amount": Sen::new(p.sen).to_string()})).collect::<Vec<_>>(),
-        "refunds": refunds,
-        "sightings": sightings,
-        "evidence": chain::evidence(&case.facts, &case.changes),
-        "profile": rulebook.profile_hash(&case.order.account),
-        "policy": rulebook.policy_hash,
-    })
-    .to_string();
+    let seen = case.facts.iter().filter(|f| f.sightings > 1);
+    let lines = decision.postings.iter();
+    let content = json_text(&Content {
+        account: &case.order.account,
+        at: now,
+        because: &decision.because,
+        closed_seq: decision.closed_seq,
+        evidence: chain::evidence(&case.facts, &case.changes),
+        flags: words(&decision.flags.open),
+        flags_resolved: words(&decision.flags.resolved),
+        kind,
+        order_status: case.order.order_status.as_str(),
+        paid_amount: decision.paid_amount.map(|a| a.to_string()),
+        paid_at: decision.paid_at,
+        partner_reference_no: &case.order.partner_reference_no,
+        policy: &rulebook.policy_hash,
+        postings: lines.map(|p| ContentLine { account: p.account, amount: Sen::new(p.sen).to_string() }).collect(),
+        profile: rulebook.profile_hash(&case.order.account),
+        refunded_outside: case.refunded_outside.to_string(),
+        refunds: case.refunds.iter().map(ContentRefund::from).collect(),
+        sightings: seen
+            .map(|f| ContentSighting { first_at: f.answered_at, last_at: f.last_at, n: f.sightings, seq: f.seq })
+            .collect(),
+        state: decision.state.as_str(),
+        upto_seq: loaded.seq,
+    });
     let prev_hash: Link = loaded.journal_hash.as_deref().and_then(|h| h.try_into().ok()).unwrap_or(chain::GENESIS);
     Entry {
         transaction_id: case.order.id,
@@ -308,11 +365,22 @@ fn entry(loaded: &Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTim
 
 /// The payload of `NOTIFY rekon_state`.
 fn notice(loaded: &Loaded, decision: &Decision) -> String {
-    json!({
-        "account": loaded.case.order.account,
-        "partner_reference_no": loaded.case.order.partner_reference_no,
-        "state": decision.state.as_str(),
-        "flags": decision.flags.listed(),
+    #[derive(serde::Serialize)]
+    struct Notice<'a> {
+        account: &'a str,
+        flags: Vec<&'static str>,
+        partner_reference_no: &'a str,
+        state: &'static str,
+    }
+    json_text(&Notice {
+        account: &loaded.case.order.account,
+        flags: decision.flags.listed(),
+        partner_reference_no: &loaded.case.order.partner_reference_no,
+        state: decision.state.as_str(),
     })
-    .to_string()
+}
+
+/// Texts, numbers and lists of them always have a JSON form.
+fn json_text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
