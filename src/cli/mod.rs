@@ -3,6 +3,7 @@
 //! A new command is a file with a `clap::Args` struct and a `run(self, &Context) -> Result<Exit, Failure>`, one variant of
 //! [`Command`], one arm of [`Command::run`] and one heading in `docs/cli.md`; a test compares the last two.
 
+mod bench;
 mod config;
 mod context;
 mod demo;
@@ -78,6 +79,7 @@ enum Command {
     Verify(verify::Verify),
     Sim(sim::SimCommand),
     Demo(demo::Demo),
+    Bench(bench::Bench),
 }
 
 impl Command {
@@ -97,6 +99,7 @@ impl Command {
             Self::Verify(command) => command.run(context),
             Self::Sim(command) => command.run(context),
             Self::Demo(command) => command.run(context),
+            Self::Bench(command) => command.run(context),
         }
     }
 }

@@ -50,6 +50,9 @@ pub(crate) struct SimCommand {
     /// Draw payments from this scenario only; may be given several times
     #[arg(long, value_name = "NAME", value_parser = scenario)]
     scenario: Vec<Scenario>,
+    /// Wait so many milliseconds before every answer
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    latency_ms: u64,
     /// Write the private key, the client secret and the expected payments into this folder
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -62,6 +65,7 @@ impl SimCommand {
             let mut options = SimOptions::loopback(vec![client]);
             options.listen = self.listen;
             options.seed = self.seed;
+            options.latency_ms = self.latency_ms;
             let sim = Sim::start(options).await?;
             let expected = self.register(&sim)?;
             let folder = self.out.as_deref().map(|folder| write_files(folder, &expected)).transpose()?;

@@ -4,6 +4,7 @@
 //! migrated schema. Transactions are begun by [`Store::begin`] and closed by their owner; nothing that could reach a
 //! provider is ever in scope of one.
 
+pub mod bench;
 pub mod embedded;
 pub mod cases;
 pub mod day;
