@@ -58,8 +58,9 @@ fn compiler() -> String {
     // In two pieces, so that this very text is not what is found.
     let mark = ["rustc ", "version "].concat();
     let found = program.windows(mark.len()).rposition(|window| window == mark.as_bytes());
-    let said = found.and_then(|at| program.get(at..)).and_then(|rest| rest.split(|byte| *byte == 0).next());
-    said.and_then(|s| std::str::from_utf8(s).ok()).map_or(least, |s| s.trim_start_matches(&mark).to_owned())
+    let said =
+        found.and_then(|at| program.get(at..)).and_then(|rest| rest.split(|byte| matches!(byte, 0 | b')')).next());
+    said.and_then(|s| std::str::from_utf8(s).ok()).map_or(least, |s| s.trim_start_matches(&mark).replace(" (", " "))
 }
 
 /// CPU milliseconds of a process so far, user and system, with those of ended children it has waited for.
