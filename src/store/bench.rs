@@ -129,7 +129,8 @@ impl Store {
     /// Statements of this database since the counters were last reset, BEGIN and COMMIT included, as clients sent them.
     pub async fn statements(&self) -> Result<i64, StoreError> {
         let sum =
-            "select coalesce(sum(calls), 0)::bigint from pg_stat_statements s join pg_database d on d.oid = s.dbid
+            "-- without a name to be prepared by: only the bench's own cluster has this extension
+                    select coalesce(sum(calls), 0)::bigint from pg_stat_statements s join pg_database d on d.oid = s.dbid
                     where d.datname = current_database()";
         Ok(sqlx::query_scalar(sum).fetch_one(self.pool()).await?)
     }

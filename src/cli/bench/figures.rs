@@ -20,7 +20,7 @@ pub(super) struct Figures {
 }
 
 /// A ratio in thousandths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub(super) struct Permille(pub(super) u64);
 
 impl Permille {
@@ -42,12 +42,6 @@ pub(super) fn median<T: Ord + Copy + Default>(values: impl IntoIterator<Item = T
     sorted.sort_unstable();
     let middle = sorted.len().saturating_sub(1) / 2;
     sorted.get(middle).copied().unwrap_or_default()
-}
-
-impl Default for Permille {
-    fn default() -> Self {
-        Self(0)
-    }
 }
 
 #[cfg(test)]
