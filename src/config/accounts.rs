@@ -169,7 +169,7 @@ fn read_base_url(section: &mut Section<'_>) -> Option<String> {
 }
 
 fn read_rate(section: &mut Section<'_>) -> Option<Rate> {
-    let calls = |section: &mut Section<'_>, key: &str| section.number(key, 1, 10_000);
+    let calls = |section: &mut Section<'_>, key: &str| section.number(key, 1, 1_000_000);
     let per_second = section.optional("per_second", calls);
     let burst = section.optional("burst", calls);
     let concurrency = section.optional("concurrency", |section, key| section.number(key, 1, 1_024));

@@ -144,12 +144,12 @@ impl SimProcess {
         self.child.id()
     }
 
-    /// The configuration of somebody who talks to it, as text. An eighth of the calls in flight is kept for refunds and the
-    /// cashier, so that as many as the bare loop has are left for what is due.
+    /// The configuration of somebody who talks to it, as text. Two calls in flight are kept for refunds and the cashier, so
+    /// that as many as the bare loop has are left for what is due.
     pub(super) fn configuration(&self, in_flight: u32) -> String {
-        let concurrency = in_flight.saturating_mul(8) / 7;
+        let concurrency = in_flight.saturating_add(2);
         format!(
-            "[log]\nlevel = \"warn\"\n{}rate = {{ per_second = 10000, burst = 10000, concurrency = {concurrency} }}\n",
+            "[log]\nlevel = \"warn\"\n{}rate = {{ per_second = 1000000, burst = 1000000, concurrency = {concurrency} }}\n",
             self.account
         )
     }
