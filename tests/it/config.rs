@@ -214,7 +214,7 @@ fn values_out_of_their_limits_are_refused() {
         ("[jobs.daily]\nmissed = \"maybe\"\n", "must be one of \"catch_up\", \"skip\""),
         (
             &account_with("rate = { per_second = 0 }"),
-            "accounts.doku-main.rate.per_second = 0: must be a whole number from 1 to 10000",
+            "accounts.doku-main.rate.per_second = 0: must be a whole number from 1 to 1000000",
         ),
         (&account_with("ladder = { default = [] }"), "must be a list with at least one item"),
         (&account_with("ladder = { default = [\"5s\", 5] }"), "each item is a duration"),
