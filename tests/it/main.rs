@@ -15,6 +15,7 @@ mod constraints;
 mod day_report;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod embedded;

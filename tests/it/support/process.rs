@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// Longest wait for anything that a process should do at once; a loaded machine is slow, not wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// How a command that came to its end ended.
