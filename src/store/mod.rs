@@ -16,6 +16,7 @@ pub mod reads;
 pub mod refunds;
 pub mod runs;
 pub mod settle;
+pub mod slots;
 mod target;
 pub mod upkeep;
 pub mod verify;
