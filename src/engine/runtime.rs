@@ -116,7 +116,8 @@ pub struct Engine {
 
 /// Answers wait this long for a database that is away, as a share of the lease: by then they are asked again anyway.
 const KEEP_ANSWERS_LEASES: u32 = 2;
-/// A sweep that has not come round for this long is stuck.
+/// A loop that has not come round for this long is stuck; a longer lease, which is how long a chunk may be asked, counts for
+/// more.
 const LOOP_LIMIT: Duration = Duration::from_mins(1);
 
 impl Engine {
@@ -143,13 +144,15 @@ impl Engine {
             linger: config.settle.linger,
             keep: config.jobs.sweep.lease.saturating_mul(KEEP_ANSWERS_LEASES),
         };
-        let (answers, work) = settler::settler(store.clone(), Arc::clone(&rulebook), settings, settled.clone());
+        let loop_limit =
+            LOOP_LIMIT.max(config.jobs.sweep.lease.saturating_mul(2)).max(config.jobs.sweep.every.saturating_mul(3));
+        let heart = hearts.register("settler", loop_limit);
+        let (answers, work) = settler::settler(store.clone(), Arc::clone(&rulebook), settings, heart, settled.clone());
         let mut runtimes = BTreeMap::new();
         for account in accounts.into_iter().filter(|a| only.is_empty() || only.contains(&a.name)) {
             let time = Arc::clone(&clock);
             let name = account.name.clone();
-            let heart =
-                hearts.register(&format!("sweep {name}"), LOOP_LIMIT.max(config.jobs.sweep.every.saturating_mul(3)));
+            let heart = hearts.register(&format!("sweep {name}"), loop_limit);
             let line = AccountClient::new(
                 Arc::new(account),
                 Arc::clone(&transport),

@@ -1,9 +1,10 @@
 //! Collects answers of every account and settles them in groups: up to `group_max` answers, or what came in `linger`.
 //! A database that is away is waited for; answers are kept in memory meanwhile, up to the channel's size, and the
-//! askers wait behind them.
+//! askers wait behind them. A group whose settling panics is counted, said and given up; the settler goes on.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use crate::{
         settle::{self, Answered},
     },
     store::Store,
+    telemetry::{heartbeat::Heartbeat, metrics},
 };
 
 /// How groups are formed.
@@ -31,34 +33,54 @@ pub type Answers = mpsc::Sender<Answered>;
 
 /// Pause between attempts while the database is away.
 const RETRY: Duration = Duration::from_millis(500);
+/// Pause between two signs of life while nothing comes.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Makes a settler: the entry, and the work to run. Once `end` is cancelled it takes nothing new, writes what it has and
-/// ends.
+/// ends. Its heart beats once a group, and while it waits.
 pub fn settler(
     store: Store,
     rulebook: Arc<Rulebook>,
     settings: SettlerSettings,
+    heart: Heartbeat,
     end: CancellationToken,
 ) -> (Answers, impl Future<Output = ()> + Send) {
     let (sender, receiver) = mpsc::channel(settings.group_max.saturating_mul(4));
-    (sender, run(store, rulebook, settings, receiver, end))
+    let heart = Arc::new(heart);
+    let (heard, ending) = (Arc::clone(&heart), end.clone());
+    let settle = move |group: Vec<Answered>| {
+        let (store, rulebook, heart, end) = (store.clone(), Arc::clone(&rulebook), Arc::clone(&heard), ending.clone());
+        async move { settle_or_wait(&store, &rulebook, settings, &group, &heart, &end).await }
+    };
+    let work = async move {
+        collect(receiver, settings, settle, &heart, &end).await;
+        // It ended because it was told to; one that dies stays on the list and becomes late.
+        if let Some(heart) = Arc::into_inner(heart) {
+            heart.retire();
+        }
+    };
+    (sender, work)
 }
 
-async fn run(
-    store: Store,
-    rulebook: Arc<Rulebook>,
+/// Forms groups and settles one after the other. A group whose settling panics is given up, and the next one is settled:
+/// its rows are still due and are asked again when their leases run out.
+async fn collect<T, F: Future<Output = ()> + Send>(
+    mut receiver: mpsc::Receiver<T>,
     settings: SettlerSettings,
-    mut receiver: mpsc::Receiver<Answered>,
-    end: CancellationToken,
+    settle: impl Fn(Vec<T>) -> F,
+    heart: &Heartbeat,
+    end: &CancellationToken,
 ) {
-    let mut group = Vec::with_capacity(settings.group_max);
     loop {
+        heart.beat();
+        let mut group = Vec::with_capacity(settings.group_max);
         tokio::select! {
             taken = receiver.recv_many(&mut group, settings.group_max) => if taken == 0 { return },
             () = end.cancelled(), if !receiver.is_closed() => {
                 receiver.close();
                 continue;
             }
+            () = tokio::time::sleep(BEAT) => continue,
         }
         let until = Instant::now() + settings.linger;
         while group.len() < settings.group_max {
@@ -68,8 +90,14 @@ async fn run(
                 Ok(_) => {}
             }
         }
-        settle_or_wait(&store, &rulebook, settings, &group, &end).await;
-        group.clear();
+        let rows = group.len();
+        if AssertUnwindSafe(settle(group)).catch_unwind().await.is_err() {
+            metrics::poisoned_rows(u64::try_from(rows).unwrap_or(u64::MAX));
+            tracing::error!(
+                rows,
+                "settling a group panicked, which is a mistake in rekon; its rows will be asked again"
+            );
+        }
     }
 }
 
@@ -78,10 +106,12 @@ async fn settle_or_wait(
     rulebook: &Rulebook,
     settings: SettlerSettings,
     group: &[Answered],
+    heart: &Heartbeat,
     end: &CancellationToken,
 ) {
     let give_up = Instant::now() + settings.keep;
     loop {
+        heart.beat();
         match settle::settle(store, rulebook, group).await {
             Ok(report) if report.poisoned > 0 => {
                 tracing::error!(poisoned = report.poisoned, settled = report.settled, "some rows could not be settled");
@@ -102,5 +132,36 @@ async fn settle_or_wait(
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::telemetry::heartbeat::Heartbeats;
+
+    const ONE_BY_ONE: SettlerSettings =
+        SettlerSettings { group_max: 1, linger: Duration::ZERO, keep: Duration::from_secs(1) };
+
+    #[tokio::test]
+    async fn a_group_that_panics_takes_no_other_along() {
+        let (sender, receiver) = mpsc::channel(8);
+        let settled = Arc::new(Mutex::new(Vec::new()));
+        let heart = Heartbeats::new().register("settler", Duration::from_mins(1));
+        for answer in [1, 13, 2] {
+            sender.send(answer).await.unwrap();
+        }
+        drop(sender);
+        let settle = |group: Vec<i32>| {
+            let settled = Arc::clone(&settled);
+            async move {
+                assert_ne!(group, [13], "poison");
+                settled.lock().unwrap().extend(group);
+            }
+        };
+        collect(receiver, ONE_BY_ONE, settle, &heart, &CancellationToken::new()).await;
+        assert_eq!(*settled.lock().unwrap(), [1, 2]);
     }
 }
