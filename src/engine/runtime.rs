@@ -18,7 +18,7 @@ use crate::{
         weather::{AccountWeather, WeatherSettings},
     },
     providers::{Account, AccountClient, AccountSettings, ExternalIds, Transport},
-    store::{self, Store, limits::CallClass},
+    store::{ConnectOptions, Store, limits::CallClass},
     telemetry::heartbeat::{Heartbeat, Heartbeats},
 };
 
@@ -69,8 +69,9 @@ pub struct Limits {
 pub struct Ctx {
     /// The database.
     pub store: Store,
-    /// For LISTEN, where the pool goes through a transaction pooler.
-    pub direct_url: Option<String>,
+    /// For LISTEN and the command bus: the same database, or the direct way to it where `store` goes through a transaction
+    /// pooler.
+    pub bus: Store,
     /// The terms in force.
     pub rulebook: Arc<Rulebook>,
     /// Accounts by name.
@@ -138,6 +139,10 @@ impl Engine {
         let problem =
             |e: &dyn std::error::Error| EngineError::Account { account: "all".into(), problem: e.to_string() };
         let transport = Arc::new(Transport::try_new().map_err(|e| problem(&e))?);
+        let bus = match ConnectOptions::to_bus(&config.database) {
+            Some(options) => Store::connect_later(&options)?,
+            None => store.clone(),
+        };
         let settled = CancellationToken::new();
         let settings = SettlerSettings {
             group_max: usize::try_from(config.settle.group_max).unwrap_or(usize::MAX),
@@ -163,7 +168,7 @@ impl Engine {
             runtimes.insert(name, Arc::new(runtime));
         }
         let ctx = Arc::new(Ctx {
-            direct_url: store::direct_url(&config.database),
+            bus,
             rulebook,
             accounts: runtimes,
             clock,

@@ -131,7 +131,7 @@ async fn give_back(ctx: &Ctx, run: &Run, attempt: i32, why: &str) -> Result<(), 
 pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>) -> Monitor {
     let ctx = Arc::clone(ctx);
     monitor.register(move |restarts: usize| {
-        let pool = ctx.store.pool();
+        let pool = ctx.bus.pool();
         let config = Config::default()
             .queue(QUEUE)
             .batch_size(1)

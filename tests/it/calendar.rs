@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rekon::sim::{Answer, SimPayment};
 
-use crate::support::shop::Shop;
+use crate::support::{TestDb, shop::Shop};
 
 const EVERY_MINUTE: &str = r#"
 [jobs.daily]
@@ -94,4 +94,28 @@ async fn a_run_whose_process_is_told_to_end_goes_back_to_the_queue() {
     work.stop().await;
     assert_eq!(shop.db.text(RUNS).await, "daily queued 1");
     assert_eq!(shop.db.text("select finished_at from rekon.runs").await, "-");
+}
+
+/// A transaction pooler carries neither notifications nor what the bus needs. The direct way leads to another database here,
+/// so that it can be seen who went it.
+#[tokio::test(flavor = "multi_thread")]
+async fn wake_ups_and_commands_go_by_the_direct_url() {
+    let direct = TestDb::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("direct_url");
+    std::fs::write(&secret, &direct.url).expect("it is written");
+    let shop = Shop::open(RATE, &format!("[database]\ndirect_url = {{ file = \"{}\" }}\n", secret.display())).await;
+    let work = shop.work_with_calendar().await;
+    let listening =
+        "select count(*) from pg_stat_activity where datname = current_database() and query ilike 'listen%'";
+    for _ in 0..600 {
+        if direct.value::<i64>(listening).await >= 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!((direct.value::<i64>(listening).await, shop.db.value::<i64>(listening).await), (2, 0));
+    assert_eq!(direct.text("select count(*) > 0 from apalis.workers").await, "true");
+    assert_eq!(shop.db.text("select count(*) from apalis.workers").await, "0");
+    work.stop().await;
 }

@@ -36,6 +36,8 @@ mod sql;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod upkeep;
+#[cfg(test)]
 mod web;
 #[cfg(test)]
 mod verify;

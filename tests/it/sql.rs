@@ -103,6 +103,11 @@ fn statements() -> Vec<Found> {
     found
 }
 
+/// The statement of that name.
+pub(crate) fn statement(name: &str) -> String {
+    statements().into_iter().find(|found| found.name == name).unwrap_or_else(|| panic!("no statement {name}")).sql
+}
+
 #[tokio::test]
 async fn every_statement_can_be_prepared() {
     let db = TestDb::new().await;
