@@ -18,7 +18,7 @@ use crate::{
     config::{Config, LogFormat},
     engine::Engine,
     jobs,
-    store::{ConnectOptions, Store, StoreError, embedded::EmbeddedPostgres, limits::CallClass},
+    store::{ConnectOptions, Store, embedded::EmbeddedPostgres, limits::CallClass},
     telemetry::{
         self,
         heartbeat::Heartbeats,
@@ -187,10 +187,10 @@ impl Daemon<'_> {
         loop {
             match connect(&self.options).await {
                 Ok(store) => return Ok(Some(store)),
-                Err(error) if !error.is_transient() => return Err(Failure::Store(error)),
-                Err(error) => {
+                Err(failure) if !is_worth_waiting(&failure) => return Err(failure),
+                Err(failure) => {
                     if said.is_none_or(|at| at.elapsed() > SAY_EVERY) {
-                        tracing::warn!(%error, "waiting for the database; not ready meanwhile");
+                        tracing::warn!(error = %failure, "waiting for the database; not ready meanwhile");
                         said = Some(Instant::now());
                     }
                 }
@@ -203,8 +203,13 @@ impl Daemon<'_> {
     }
 }
 
-async fn connect(options: &ConnectOptions) -> Result<Store, StoreError> {
-    let store = Store::connect(options).await?;
+async fn connect(options: &ConnectOptions) -> Result<Store, Failure> {
+    let store = Store::connect(options).await.map_err(Failure::Connect)?;
     store.check_schema().await?;
     Ok(store)
+}
+
+/// A server that is down comes back; a wrong password does not become right.
+fn is_worth_waiting(failure: &Failure) -> bool {
+    matches!(failure, Failure::Connect(error) | Failure::Store(error) if error.is_transient())
 }

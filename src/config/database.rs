@@ -46,6 +46,9 @@ pub struct Database {
     pub idle_timeout: Duration,
 }
 
+/// `LISTEN` and the command bus keep one connection each; a settle and a look at what is due must find another.
+const CONNECTIONS_MIN: u32 = 4;
+
 pub(crate) fn read(section: &mut Section<'_>) -> Option<Database> {
     let has_url = section.has("url");
     let embedded = section.boolean("embedded");
@@ -58,7 +61,7 @@ pub(crate) fn read(section: &mut Section<'_>) -> Option<Database> {
     let direct_url = section.optional("direct_url", |section, key| section.checked_secret(key, check_url));
     let data_dir = section.optional("data_dir", absolute_folder);
     let bin_dir = section.optional("bin_dir", absolute_folder);
-    let max_connections = section.number("max_connections", 2, 1_000);
+    let max_connections = section.number("max_connections", CONNECTIONS_MIN, 1_000);
     let acquire_timeout = section.duration("acquire_timeout", "100ms", "5m");
     let statement_timeout = section.duration("statement_timeout", "100ms", "1h");
     let lock_timeout = section.duration("lock_timeout", "100ms", "1h");

@@ -46,6 +46,33 @@ pub fn evidence(facts: &[Fact], changes: &[OrderChange]) -> String {
     hex::encode(digest.finalize())
 }
 
+/// One hash over the last links of many chains: SHA-256 over (row id as eight bytes, last hash) by row id. The daily seal
+/// and the head that a report names are made by it.
+#[derive(Debug, Clone, Default)]
+pub struct Heads {
+    digest: Sha256,
+    chains: i64,
+}
+
+impl Heads {
+    /// No chains yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a chain; the caller keeps to ascending ids.
+    pub fn add(&mut self, id: i64, hash: &[u8]) {
+        self.digest.update(id.to_be_bytes());
+        self.digest.update(hash);
+        self.chains = self.chains.saturating_add(1);
+    }
+
+    /// How many there were, and their hash.
+    pub fn finish(self) -> (i64, Link) {
+        (self.chains, self.digest.finalize().into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ use crate::{
         weather::{AccountWeather, WeatherSettings},
     },
     providers::{Account, AccountClient, AccountSettings, ExternalIds, Transport},
-    store::{self, Store, limits::CallClass},
+    store::{ConnectOptions, Store, limits::CallClass},
     telemetry::heartbeat::{Heartbeat, Heartbeats},
 };
 
@@ -84,8 +84,9 @@ pub struct Limits {
 pub struct Ctx {
     /// The database.
     pub store: Store,
-    /// For LISTEN, where the pool goes through a transaction pooler.
-    pub direct_url: Option<String>,
+    /// For LISTEN and the command bus: the same database, or the direct way to it where `store` goes through a transaction
+    /// pooler.
+    pub bus: Store,
     /// The terms in force.
     pub rulebook: Arc<Rulebook>,
     /// Accounts by name.
@@ -136,7 +137,8 @@ const CHUNKS_MAX: usize = 4;
 const KEEP_ANSWERS_LEASES: u32 = 2;
 /// Calls in flight that are kept for refunds and the cashier, where more than one is allowed at all.
 const URGENT_LINES: usize = 2;
-/// A sweep that has not come round for this long is stuck.
+/// A loop that has not come round for this long is stuck; a longer lease, which is how long a chunk may be asked, counts for
+/// more.
 const LOOP_LIMIT: Duration = Duration::from_mins(1);
 
 impl Engine {
@@ -157,19 +159,25 @@ impl Engine {
         let problem =
             |e: &dyn std::error::Error| EngineError::Account { account: "all".into(), problem: e.to_string() };
         let transport = Arc::new(Transport::try_new().map_err(|e| problem(&e))?);
+        let bus = match ConnectOptions::to_bus(&config.database) {
+            Some(options) => Store::connect_later(&options)?,
+            None => store.clone(),
+        };
         let settled = CancellationToken::new();
         let settings = SettlerSettings {
             group_max: usize::try_from(config.settle.group_max).unwrap_or(usize::MAX),
             linger: config.settle.linger,
             keep: config.jobs.sweep.lease.saturating_mul(KEEP_ANSWERS_LEASES),
         };
-        let (answers, work) = settler::settler(store.clone(), Arc::clone(&rulebook), settings, settled.clone());
+        let loop_limit =
+            LOOP_LIMIT.max(config.jobs.sweep.lease.saturating_mul(2)).max(config.jobs.sweep.every.saturating_mul(3));
+        let heart = hearts.register("settler", loop_limit);
+        let (answers, work) = settler::settler(store.clone(), Arc::clone(&rulebook), settings, heart, settled.clone());
         let mut runtimes = BTreeMap::new();
         for account in accounts.into_iter().filter(|a| only.is_empty() || only.contains(&a.name)) {
             let time = Arc::clone(&clock);
             let name = account.name.clone();
-            let heart =
-                hearts.register(&format!("sweep {name}"), LOOP_LIMIT.max(config.jobs.sweep.every.saturating_mul(3)));
+            let heart = hearts.register(&format!("sweep {name}"), loop_limit);
             let line = AccountClient::new(
                 Arc::new(account),
                 Arc::clone(&transport),
@@ -180,7 +188,7 @@ impl Engine {
             runtimes.insert(name, Arc::new(runtime));
         }
         let ctx = Arc::new(Ctx {
-            direct_url: store::direct_url(&config.database),
+            bus,
             rulebook,
             accounts: runtimes,
             clock,

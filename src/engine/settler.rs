@@ -1,15 +1,13 @@
 //! Collects answers of every account and settles them in groups: up to `group_max` answers, or what came in `linger`.
 //! While the database works on one group the next is decided: two are under way at once. They may meet on a row only when
 //! its lease was lost, and the row's lock orders them then. A database that is away is waited for; answers are kept in
-//! memory meanwhile, up to the channel's size, and the askers wait behind them.
+//! memory meanwhile, up to the channel's size, and the askers wait behind them. A group whose settling panics is counted,
+//! said and given up; the settler goes on.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::mpsc,
-    task::{JoinError, JoinSet},
-    time::Instant,
-};
+use futures::FutureExt as _;
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -18,6 +16,7 @@ use crate::{
         settle::{self, Answered},
     },
     store::Store,
+    telemetry::{heartbeat::Heartbeat, metrics},
 };
 
 /// How groups are formed.
@@ -38,28 +37,47 @@ pub type Answers = mpsc::Sender<Answered>;
 const GROUPS: usize = 2;
 /// Pause between attempts while the database is away.
 const RETRY: Duration = Duration::from_millis(500);
+/// Pause between two signs of life while nothing comes.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Makes a settler: the entry, and the work to run. Once `end` is cancelled it takes nothing new, writes what it has and
-/// ends.
+/// ends. Its heart beats once a group, and while it waits.
 pub fn settler(
     store: Store,
     rulebook: Arc<Rulebook>,
     settings: SettlerSettings,
+    heart: Heartbeat,
     end: CancellationToken,
 ) -> (Answers, impl Future<Output = ()> + Send) {
     let (sender, receiver) = mpsc::channel(settings.group_max.saturating_mul(4));
-    (sender, run(store, rulebook, settings, receiver, end))
+    let heart = Arc::new(heart);
+    let (heard, ending) = (Arc::clone(&heart), end.clone());
+    let settle = move |group: Vec<Answered>| {
+        let (store, rulebook, heart, end) = (store.clone(), Arc::clone(&rulebook), Arc::clone(&heard), ending.clone());
+        async move { settle_or_wait(&store, &rulebook, settings, &group, &heart, &end).await }
+    };
+    let work = async move {
+        collect(receiver, settings, settle, &heart, &end).await;
+        // It ended because it was told to; one that dies stays on the list and becomes late.
+        if let Some(heart) = Arc::into_inner(heart) {
+            heart.retire();
+        }
+    };
+    (sender, work)
 }
 
-async fn run(
-    store: Store,
-    rulebook: Arc<Rulebook>,
+/// Forms groups and settles one after the other. A group whose settling panics is given up, and the next one is settled:
+/// its rows are still due and are asked again when their leases run out.
+async fn collect<T, F: Future<Output = ()> + Send + 'static>(
+    mut receiver: mpsc::Receiver<T>,
     settings: SettlerSettings,
-    mut receiver: mpsc::Receiver<Answered>,
-    end: CancellationToken,
+    settle: impl Fn(Vec<T>) -> F,
+    heart: &Heartbeat,
+    end: &CancellationToken,
 ) {
     let mut under_way = JoinSet::new();
     loop {
+        heart.beat();
         let mut group = Vec::with_capacity(settings.group_max);
         tokio::select! {
             taken = receiver.recv_many(&mut group, settings.group_max) => if taken == 0 { break },
@@ -67,6 +85,7 @@ async fn run(
                 receiver.close();
                 continue;
             }
+            () = tokio::time::sleep(BEAT) => continue,
         }
         let until = Instant::now() + settings.linger;
         while group.len() < settings.group_max {
@@ -80,22 +99,20 @@ async fn run(
         while under_way.len() >= GROUPS {
             let room = settings.group_max.saturating_sub(group.len());
             tokio::select! {
-                one = under_way.join_next() => ended(one),
+                _ = under_way.join_next() => {}
                 _ = receiver.recv_many(&mut group, room), if room > 0 && !receiver.is_closed() => {}
             }
         }
-        let (store, rulebook, end) = (store.clone(), Arc::clone(&rulebook), end.clone());
-        under_way.spawn(async move { settle_or_wait(&store, &rulebook, settings, &group, &end).await });
+        under_way.spawn(unpanicked(group.len(), settle(group)));
     }
-    while !under_way.is_empty() {
-        ended(under_way.join_next().await);
-    }
+    while under_way.join_next().await.is_some() {}
 }
 
-/// Nothing is lost by a group that ended badly: its rows are asked again when their leases run out.
-fn ended(group: Option<Result<(), JoinError>>) {
-    if let Some(Err(error)) = group {
-        tracing::error!(%error, "a group of answers ended badly; its rows will be asked again");
+/// A panic is a mistake in rekon, and costs its group a lease: its rows are asked again when that runs out.
+async fn unpanicked(rows: usize, settling: impl Future<Output = ()>) {
+    if AssertUnwindSafe(settling).catch_unwind().await.is_err() {
+        metrics::poisoned_rows(u64::try_from(rows).unwrap_or(u64::MAX));
+        tracing::error!(rows, "settling a group panicked, which is a mistake in rekon; its rows will be asked again");
     }
 }
 
@@ -104,10 +121,12 @@ async fn settle_or_wait(
     rulebook: &Rulebook,
     settings: SettlerSettings,
     group: &[Answered],
+    heart: &Heartbeat,
     end: &CancellationToken,
 ) {
     let give_up = Instant::now() + settings.keep;
     loop {
+        heart.beat();
         match settle::settle(store, rulebook, group).await {
             Ok(report) if report.poisoned > 0 => {
                 tracing::error!(poisoned = report.poisoned, settled = report.settled, "some rows could not be settled");
@@ -128,5 +147,36 @@ async fn settle_or_wait(
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::telemetry::heartbeat::Heartbeats;
+
+    const ONE_BY_ONE: SettlerSettings =
+        SettlerSettings { group_max: 1, linger: Duration::ZERO, keep: Duration::from_secs(1) };
+
+    #[tokio::test]
+    async fn a_group_that_panics_takes_no_other_along() {
+        let (sender, receiver) = mpsc::channel(8);
+        let settled = Arc::new(Mutex::new(Vec::new()));
+        let heart = Heartbeats::new().register("settler", Duration::from_mins(1));
+        for answer in [1, 13, 2] {
+            sender.send(answer).await.unwrap();
+        }
+        drop(sender);
+        let settle = |group: Vec<i32>| {
+            let settled = Arc::clone(&settled);
+            async move {
+                assert_ne!(group, [13], "poison");
+                settled.lock().unwrap().extend(group);
+            }
+        };
+        collect(receiver, ONE_BY_ONE, settle, &heart, &CancellationToken::new()).await;
+        assert_eq!(*settled.lock().unwrap(), [1, 2]);
     }
 }

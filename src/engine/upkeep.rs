@@ -9,26 +9,75 @@ use crate::{
 /// Rows deleted per statement.
 const CHUNK: i64 = 5_000;
 
-/// Deletes old raw bodies, runs and finished commands, by the configured ages. True: the run is complete.
-pub async fn prune(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
-    let keep = ctx.limits.keep_raw_answers;
-    let (mut raw, mut runs, mut commands): (u64, u64, u64) = (0, 0, 0);
-    while !ctx.stop.is_cancelled() {
-        let deleted = (
-            ctx.store.prune_raw(keep, CHUNK).await?,
-            ctx.store.prune_runs(keep, CHUNK).await?,
-            ctx.store.prune_commands(ctx.limits.keep_commands, CHUNK).await?,
-        );
-        raw = raw.saturating_add(deleted.0);
-        runs = runs.saturating_add(deleted.1);
-        commands = commands.saturating_add(deleted.2);
-        if deleted == (0, 0, 0) {
-            break;
+/// What is forgotten, in this order: a run's selection goes before the run.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Bodies,
+    Items,
+    Runs,
+    StaleRuns,
+    Commands,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [Self::Bodies, Self::Items, Self::Runs, Self::StaleRuns, Self::Commands];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bodies => "raw_answers",
+            Self::Items => "run_items",
+            Self::Runs => "runs",
+            Self::StaleRuns => "stale_runs",
+            Self::Commands => "commands",
         }
-        ctx.store.beat_run(run.id).await?;
     }
-    let report = serde_json::json!({ "raw_answers": raw, "runs": runs, "commands": commands });
-    ctx.store.finish_run(run.id, "done", &report).await?;
+
+    /// Deletes one chunk; returns how many.
+    async fn chunk(self, ctx: &Ctx) -> Result<u64, StoreError> {
+        let (store, keep) = (&ctx.store, ctx.limits.keep_raw_answers);
+        match self {
+            Self::Bodies => store.prune_bodies(keep, CHUNK).await,
+            Self::Items => store.prune_items(keep, CHUNK).await,
+            Self::Runs => store.prune_runs(keep, CHUNK).await,
+            Self::StaleRuns => store.prune_stale_runs(keep, CHUNK).await,
+            Self::Commands => store.prune_commands(ctx.limits.keep_commands, CHUNK).await,
+        }
+    }
+
+    /// Deletes chunk by chunk until there is nothing more or the process is told to end; returns how many.
+    async fn all(self, ctx: &Ctx) -> Result<u64, StoreError> {
+        let mut deleted: u64 = 0;
+        while !ctx.stop.is_cancelled() {
+            match self.chunk(ctx).await? {
+                0 => break,
+                rows => deleted = deleted.saturating_add(rows),
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// Deletes old raw bodies, runs, and commands with their dead workers, by the configured ages. A part that fails takes no
+/// other along; the run fails after all were tried. True: the run is complete; false: the process was told to end.
+pub async fn prune(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
+    let mut report = serde_json::Map::new();
+    let mut failed = None;
+    for part in Part::ALL {
+        match part.all(ctx).await {
+            Ok(rows) => drop(report.insert(part.as_str().to_owned(), rows.into())),
+            Err(error) => {
+                tracing::error!(%error, part = part.as_str(), "could not be pruned");
+                failed = failed.or(Some(error));
+            }
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    if ctx.stop.is_cancelled() {
+        return Ok(false);
+    }
+    ctx.store.finish_run(run.id, "done", &report.into()).await?;
     Ok(true)
 }
 

@@ -1,5 +1,6 @@
 //! The command bus: cron slots and runs asked for from elsewhere, a few per second at most, over apalis' Postgres
-//! storage. A command carries a run's id and nothing else; what is to be done stands in `rekon.runs`.
+//! storage. A command carries a run's id and nothing else; what is to be done stands in `rekon.runs`, and so does who is at
+//! it: a command that comes twice finds the run taken, and one that is lost is made again by the calendar.
 //!
 //! The recipe that keeps this storage honest: one task a fetch, a fresh worker name per boot and restart, notifications
 //! and polling, timeout and panic guard inside the handler, no layers, a rescue of rows that were left `Running`.
@@ -15,8 +16,9 @@ use apalis_postgres::{Config, PostgresStorage, Pubsub};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::{Ctx, reconcile, upkeep},
+    engine::{Ctx, EngineError, reconcile, upkeep},
     jobs::guard::guard,
+    store::{StoreError, runs::Run},
     telemetry::{
         catalogue::JOBS,
         metrics::{self, JobOutcome},
@@ -33,6 +35,13 @@ const POLL: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 2;
 /// A command's work ends at its deadline; this much more is for writing its report.
 const GRACE: Duration = Duration::from_mins(1);
+/// A run is begun so often and not again. The end of a process counts as well: more than a day of releases brings.
+pub(super) const ATTEMPTS_MAX: i32 = 20;
+/// A run whose worker was silent for so long may be taken by another.
+pub(super) const SILENT_MAX: Duration = Duration::from_mins(2);
+/// A worker that could not show life for so long stops, long before another one may begin.
+const GIVE_UP: Duration = Duration::from_mins(1);
+const BEAT: Duration = Duration::from_secs(10);
 
 /// A wake-up for a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,41 +52,86 @@ pub struct Command {
 
 async fn handle(command: Command, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
     let ctx = Arc::clone(&ctx);
+    // A process that ends takes nothing; the calendar of another one finds the run.
+    if ctx.stop.is_cancelled() {
+        return Ok(());
+    }
+    let Some(attempt) = ctx.store.take_run(command.run_id, SILENT_MAX).await? else { return Ok(()) };
+    let Some(run) = ctx.store.run(command.run_id).await? else { return Ok(()) };
+    let begun = Instant::now();
     let limit = ctx.limits.deadline.saturating_add(GRACE);
-    guard(limit, async move {
-        let Some(run) = ctx.store.run(command.run_id).await? else { return Ok(()) };
-        if run.state != "queued" && run.state != "running" {
-            return Ok(());
+    let ended = guard(limit, alive(&ctx, &run, attempt)).await;
+    let (outcome, said) = match &ended {
+        Ok(true) => (JobOutcome::Done, None),
+        // It was not done, because the process is told to end: that is no end of the run.
+        Ok(false) if ctx.stop.is_cancelled() => return give_back(&ctx, &run, attempt, "the process ended").await,
+        Ok(false) => (JobOutcome::Incomplete, None),
+        Err(error) => (JobOutcome::Failed, Some(error.to_string())),
+    };
+    if let Some(job) = JOBS.iter().copied().find(|job| *job == run.job) {
+        metrics::job_ended(job, outcome, begun.elapsed());
+    }
+    match said {
+        None => Ok(()),
+        Some(error) => give_back(&ctx, &run, attempt, &error).await,
+    }
+}
+
+/// Does the work while the run's heart beats, and gives it up before anybody else may take it.
+async fn alive(ctx: &Arc<Ctx>, run: &Run, attempt: i32) -> Result<bool, BoxDynError> {
+    tokio::select! {
+        biased;
+        error = beat(ctx, run.id, attempt) => Err(error),
+        ended = work(ctx, run) => Ok(ended?),
+    }
+}
+
+/// Beats until it cannot.
+async fn beat(ctx: &Ctx, id: i64, attempt: i32) -> BoxDynError {
+    let mut beaten = Instant::now();
+    loop {
+        tokio::time::sleep(BEAT).await;
+        match tokio::time::timeout(BEAT, ctx.store.beat_taken(id, attempt)).await {
+            Ok(Ok(true)) => beaten = Instant::now(),
+            Ok(Ok(false)) => return "somebody else has the run by now".into(),
+            Ok(Err(error)) => tracing::debug!(%error, run = id, "the run's heart skipped a beat"),
+            Err(_) => tracing::debug!(run = id, "the run's heart skipped a beat"),
         }
-        let begun = Instant::now();
-        let ended = match run.job.as_str() {
-            "daily" => reconcile::scheduled(&ctx, &run).await,
-            "prune" => upkeep::prune(&ctx, &run).await,
-            "seal" => upkeep::seal(&ctx, &run).await,
-            other => {
-                tracing::error!(job = other, run = run.id, "a run of an unknown job; another version made it");
-                return Ok(());
-            }
-        };
-        if let Some(job) = JOBS.iter().copied().find(|job| *job == run.job) {
-            let outcome = match &ended {
-                Ok(true) => JobOutcome::Done,
-                Ok(false) => JobOutcome::Incomplete,
-                Err(_) => JobOutcome::Failed,
-            };
-            metrics::job_ended(job, outcome, begun.elapsed());
+        if beaten.elapsed() > GIVE_UP {
+            return "no sign of life could be written, and another worker may take the run soon".into();
         }
-        ended?;
-        Ok(())
-    })
-    .await
+    }
+}
+
+/// True: the run is complete.
+async fn work(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
+    match run.job.as_str() {
+        "daily" => reconcile::scheduled(ctx, run).await,
+        "prune" => upkeep::prune(ctx, run).await,
+        "seal" => upkeep::seal(ctx, run).await,
+        other => {
+            let value = other.to_owned();
+            Err(StoreError::Inconsistent { table: "runs", column: "job", value }.into())
+        }
+    }
+}
+
+/// Back into the queue, where the calendar finds it.
+async fn give_back(ctx: &Ctx, run: &Run, attempt: i32, why: &str) -> Result<(), BoxDynError> {
+    let report = serde_json::json!({ "attempt": attempt, "unfinished": why });
+    match ctx.store.give_back_run(run.id, attempt, ATTEMPTS_MAX, &report).await? {
+        Some(true) => tracing::error!(job = run.job, run = run.id, attempt, why, "a run is given up"),
+        Some(false) => tracing::warn!(job = run.job, run = run.id, attempt, why, "a run is not finished and will be"),
+        None => {}
+    }
+    Ok(())
 }
 
 /// Adds the bus to the monitor.
 pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>) -> Monitor {
     let ctx = Arc::clone(ctx);
     monitor.register(move |restarts: usize| {
-        let pool = ctx.store.pool();
+        let pool = ctx.bus.pool();
         let config = Config::default()
             .queue(QUEUE)
             .batch_size(1)

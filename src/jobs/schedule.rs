@@ -1,8 +1,8 @@
 //! The calendar. Every replica looks once a minute which slots have come since the last one in `rekon.runs`; inserting
 //! the slot decides who runs it, and the same transaction puts the command on the bus. No leader, and a slot that
-//! passed while nobody ran is seen.
+//! passed while nobody ran is seen; so is a run that lost its command or its worker, which gets a new command.
 
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use apalis::prelude::{BoxDynError, Data, Monitor, TaskBuilder, WorkerBuilder};
 use apalis_cron::{CronScheduler, Tick};
@@ -14,21 +14,29 @@ use crate::{
     engine::Ctx,
     jobs::{
         JobsError,
-        commands::{Command, QUEUE},
+        commands::{ATTEMPTS_MAX, Command, QUEUE, SILENT_MAX},
     },
-    store::{self, StoreError},
+    store::{
+        self, StoreError, Tx,
+        slots::{self, Patience},
+    },
 };
 
 /// Slots of one job that are caught up at most; older ones are left out and said so.
 const CATCH_UP_MAX: usize = 31;
 /// A slot this old is missed, not due.
 const DUE_WITHIN: TimeDelta = TimeDelta::minutes(2);
+/// What makes a run lost.
+const PATIENCE: Patience = Patience { queued: Duration::from_mins(1), running: SILENT_MAX, attempts_max: ATTEMPTS_MAX };
 /// Once a minute, at its start.
 const EVERY_MINUTE: &str = "0 * * * * *";
 
 async fn minute(_tick: Tick<Utc>, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
     let ctx = Arc::clone(&ctx);
     rescue(&ctx).await;
+    if let Err(error) = find_lost(&ctx).await {
+        tracing::warn!(%error, "lost runs could not be looked for; looking again in a minute");
+    }
     for (job, schedule) in &ctx.schedules {
         if let Err(error) = look(&ctx, job, schedule).await {
             tracing::warn!(job, %error, "the calendar could not be read; looking again in a minute");
@@ -82,11 +90,34 @@ async fn enqueue(ctx: &Ctx, job: &str, slot: DateTime<Utc>) -> Result<(), BoxDyn
     let Some(run) = store::runs::begin(&mut tx, job, &slot.to_rfc3339(), &params, "queued", "schedule").await? else {
         return Ok(());
     };
-    let command = serde_json::to_vec(&Command { run_id: run.id })?;
-    apalis_postgres::queries::push_tasks(&mut *tx, QUEUE, vec![TaskBuilder::new(command).max_attempts(3).build()])
-        .await?;
+    push(&mut tx, run.id).await?;
     tx.commit().await.map_err(StoreError::from)?;
     tracing::info!(job, %slot, run = run.id, "a slot has come");
+    Ok(())
+}
+
+/// Runs whose command or worker is gone get a new command: a slot that was used is a run that is done.
+async fn find_lost(ctx: &Ctx) -> Result<(), BoxDynError> {
+    let jobs: Vec<&str> = ctx.schedules.iter().map(|(job, _)| job.as_str()).collect();
+    let mut tx = ctx.store.begin().await?;
+    let lost = slots::find_lost(&mut tx, &jobs, PATIENCE).await?;
+    for run in lost.iter().filter(|run| !run.given_up) {
+        push(&mut tx, run.id).await?;
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    for run in lost {
+        if run.given_up {
+            tracing::error!(run = run.id, "a run never came to its end and is given up");
+        } else {
+            tracing::warn!(run = run.id, "a run that nobody had goes back to the queue");
+        }
+    }
+    Ok(())
+}
+
+async fn push(tx: &mut Tx, run_id: i64) -> Result<(), BoxDynError> {
+    let command = TaskBuilder::new(serde_json::to_vec(&Command { run_id })?).max_attempts(3).build();
+    apalis_postgres::queries::push_tasks(&mut **tx, QUEUE, vec![command]).await?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The sweep: leases chunks of due rows of one account and has them asked. One worker per account, so that a slow
 //! provider starves nobody. The fetcher never yields an error and never ends, because either would end the worker.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::{
@@ -20,6 +20,9 @@ use crate::{
     store::limits::Weather,
     telemetry::metrics,
 };
+
+/// Nobody waits for a row that nobody can be asked about.
+const STRAYS_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 struct Fetcher {
@@ -128,7 +131,9 @@ pub(super) fn register_strays(monitor: Monitor, ctx: &Arc<Ctx>) -> Monitor {
             .database(Arc::clone(&ctx))
             .fetcher(|ctx: &mut Arc<Ctx>, (), _: &WorkerContext| {
                 stream::unfold((Arc::clone(ctx), 0_u64), |(ctx, n)| async move {
-                    tokio::time::sleep(ctx.limits.every).await;
+                    if n > 0 {
+                        tokio::time::sleep(ctx.limits.every.max(STRAYS_EVERY)).await;
+                    }
                     let id = TaskId::from_string(format!("{}/strays/{n}", ctx.owner));
                     let task = TaskBuilder::new(Strays).task_id(id).build();
                     Some((Ok::<Option<Task<Strays>>, BoxDynError>(Some(task)), (ctx, n.wrapping_add(1))))

@@ -53,11 +53,7 @@ impl Wake {
 /// Listens for wake-ups until the task is dropped.
 pub(super) async fn listen(ctx: Arc<Ctx>, wake: Arc<Wake>) {
     loop {
-        let wakes = match &ctx.direct_url {
-            Some(url) => Wakes::listen_at(url).await,
-            None => Wakes::listen(&ctx.store).await,
-        };
-        match wakes {
+        match Wakes::listen(&ctx.bus).await {
             Ok(mut wakes) => loop {
                 match wakes.next().await {
                     Ok(account) => wake.ring(&account),

@@ -15,6 +15,7 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     domain::{
+        chain::Heads,
         money::Sen,
         refund::RefundState,
         state::{Flag, State},
@@ -27,6 +28,8 @@ pub use waiting::{Entry, OpenRefund, Waiting, WaitingRow};
 
 /// No statement of a snapshot runs longer: sums over a million rows take longer than what serves a payment may.
 const STATEMENT_MAX: Duration = Duration::from_mins(10);
+/// Chains read at once.
+const PAGE: i64 = 20_000;
 
 /// Payments of one account in one state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,9 +207,9 @@ select coalesce(sum((select count(*) from rekon.refund_attempts a where a.refund
   from rekon.run_items i join rekon.refund_saga r using (transaction_id) where i.run_id = $1";
 
 const CHAINS: &str = "-- store::day::chains
-select coalesce(sum(t.journal_no), 0)::bigint as entries, count(*) as chains,
-       encode(sha256(coalesce(string_agg(int8send(t.id) || t.journal_hash, ''::bytea order by t.id), ''::bytea)), 'hex') as head
-  from rekon.run_items i join rekon.transactions t on t.id = i.transaction_id where i.run_id = $1 and t.journal_no > 0";
+select t.id, t.journal_no, t.journal_hash
+  from rekon.run_items i join rekon.transactions t on t.id = i.transaction_id
+ where i.run_id = $1 and i.transaction_id > $2 and t.journal_no > 0 order by i.transaction_id limit $3";
 
 // The newest entry is found by its short columns first: the contents of a whole day need not be sorted.
 const LAST_ENTRIES: &str = "-- store::day::last_entries
@@ -276,12 +279,23 @@ impl DaySnapshot {
     }
 
     async fn origin(&mut self) -> Result<Origin, StoreError> {
-        let chains = sqlx::query(CHAINS).bind(self.run_id).fetch_one(&mut *self.tx).await?;
+        let (mut heads, mut entries, mut behind) = (Heads::new(), 0_i64, 0);
+        loop {
+            let page: Vec<(i64, i32, Vec<u8>)> =
+                sqlx::query_as(CHAINS).bind(self.run_id).bind(behind).bind(PAGE).fetch_all(&mut *self.tx).await?;
+            let Some(last) = page.last() else { break };
+            behind = last.0;
+            for (id, journal_no, hash) in &page {
+                heads.add(*id, hash);
+                entries = entries.saturating_add(i64::from(*journal_no));
+            }
+        }
+        let (chains, head) = heads.finish();
         let last = self.by_run(LAST_ENTRIES).await?;
         Ok(Origin {
-            entries: chains.try_get("entries")?,
-            chains: chains.try_get("chains")?,
-            head: chains.try_get("head")?,
+            entries,
+            chains,
+            head: hex::encode(head),
             last_entries: last
                 .iter()
                 .map(|row| Ok((row.try_get("account")?, row.try_get("content")?)))

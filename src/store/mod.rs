@@ -17,6 +17,7 @@ pub mod reads;
 pub mod refunds;
 pub mod runs;
 pub mod settle;
+pub mod slots;
 mod target;
 pub mod upkeep;
 pub mod verify;
@@ -25,12 +26,11 @@ pub mod wake;
 use std::time::Duration;
 
 use sqlx::{
-    Postgres, Transaction,
+    Connection as _, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
 };
 
 pub use error::StoreError;
-pub use target::direct_url;
 
 /// A database transaction.
 pub type Tx = Transaction<'static, Postgres>;
@@ -46,6 +46,10 @@ pub struct ConnectOptions {
     pub acquire_timeout: Duration,
     /// How long one statement may run.
     pub statement_timeout: Duration,
+    /// How long a statement may wait for a lock: a merchant's transaction may stay open for as long as it likes.
+    pub lock_timeout: Duration,
+    /// A connection unused for so long is closed.
+    pub idle_timeout: Duration,
 }
 
 /// The database, connected.
@@ -62,6 +66,9 @@ select coalesce(max(version), 0) from rekon._migrations where success";
 const ONE_MOMENT: &str = "-- store::one_moment
 set transaction isolation level repeatable read, read only";
 
+const PATIENT: &str = "-- store::patient
+set lock_timeout = 0";
+
 const NOW: &str = "-- store::now
 select clock_timestamp()";
 
@@ -71,20 +78,16 @@ select nextval('rekon.instances')";
 impl Store {
     /// Connects; fails at once when the database cannot be reached.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, StoreError> {
-        let timeout = options.statement_timeout.as_millis().to_string();
-        let connect: PgConnectOptions = options.url.parse().map_err(StoreError::Statement)?;
-        let connect =
-            connect.application_name("rekon").options([("statement_timeout", timeout.as_str()), ("jit", "off")]);
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(options.acquire_timeout)
-            .connect_with(connect)
-            .await
-            .map_err(|e| match e {
-                sqlx::Error::Database(_) => StoreError::from(e),
-                other => StoreError::Unavailable(other),
-            })?;
+        let pool = pool_options(options).connect_with(connect_options(options)?).await.map_err(|e| match e {
+            sqlx::Error::Database(_) => StoreError::from(e),
+            other => StoreError::Unavailable(other),
+        })?;
         Ok(Self { pool })
+    }
+
+    /// The same database by another way, which is gone when it is first needed.
+    pub fn connect_later(options: &ConnectOptions) -> Result<Self, StoreError> {
+        Ok(Self { pool: pool_options(options).connect_lazy_with(connect_options(options)?) })
     }
 
     /// The pool, for the job runtime's own storage.
@@ -92,9 +95,13 @@ impl Store {
         &self.pool
     }
 
-    /// Applies what is missing of our schema; does nothing on a current one.
+    /// Applies what is missing of our schema; does nothing on a current one. Waits as long as it takes for another process
+    /// that does the same; each migration says itself how long it waits for a table.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        MIGRATOR.run(&self.pool).await.map_err(|e| StoreError::Migrate(e.to_string()))
+        let mut connection = self.pool.acquire().await?.detach();
+        sqlx::query(PATIENT).execute(&mut connection).await?;
+        MIGRATOR.run(&mut connection).await.map_err(|e| StoreError::Migrate(e.to_string()))?;
+        Ok(connection.close().await?)
     }
 
     /// Refuses a schema that is not exactly the one this program was built with.
@@ -134,6 +141,23 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+fn connect_options(options: &ConnectOptions) -> Result<PgConnectOptions, StoreError> {
+    let connect: PgConnectOptions = options.url.parse().map_err(StoreError::Statement)?;
+    let (statement, lock) = (options.statement_timeout.as_millis(), options.lock_timeout.as_millis());
+    Ok(connect.application_name("rekon").options([
+        ("statement_timeout", statement.to_string()),
+        ("lock_timeout", lock.to_string()),
+        ("jit", "off".to_owned()),
+    ]))
+}
+
+fn pool_options(options: &ConnectOptions) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(options.max_connections)
+        .acquire_timeout(options.acquire_timeout)
+        .idle_timeout(options.idle_timeout)
 }
 
 /// The database's clock inside a transaction.

@@ -126,6 +126,13 @@ pub struct Batch {
     pub notices: Vec<String>,
 }
 
+// Once a day for a body that goes on coming: it is as young as the newest fact that names it. Before the insert, so that a
+// body which is being pruned is waited for and then written anew; in one order, so that two groups never wait crosswise.
+const HEARD_AGAIN: &str = "-- store::settle::heard_again
+with old as (
+  select hash from rekon.raw_answers where hash = any($1::bytea[]) and last_at < clock_timestamp() - interval '1 day' order by hash for update)
+update rekon.raw_answers r set last_at = clock_timestamp() from old where r.hash = old.hash";
+
 const RAWS: &str = "-- store::settle::raws
 insert into rekon.raw_answers (hash, body) select * from unnest($1::bytea[], $2::bytea[]) on conflict do nothing";
 
@@ -215,6 +222,7 @@ pub async fn raws(tx: &mut Tx, raws: &[RawAnswer]) -> Result<(), StoreError> {
     sorted.dedup_by(|a, b| a.hash == b.hash);
     let hashes: Vec<&[u8]> = sorted.iter().map(|r| r.hash.as_slice()).collect();
     let bodies: Vec<&[u8]> = sorted.iter().map(|r| r.body.as_slice()).collect();
+    sqlx::query(HEARD_AGAIN).bind(&hashes).execute(&mut **tx).await?;
     sqlx::query(RAWS).bind(hashes).bind(bodies).execute(&mut **tx).await?;
     Ok(())
 }

@@ -7,6 +7,9 @@ use crate::{
     store::ConnectOptions,
 };
 
+/// One hears wake-ups, one hears commands, two fetch and acknowledge them.
+const BUS_CONNECTIONS: u32 = 4;
+
 impl ConnectOptions {
     /// How `[database]` wants its own server to be used.
     pub fn to_server(database: &Database, url: &SecretString) -> Self {
@@ -20,14 +23,14 @@ impl ConnectOptions {
             max_connections: database.max_connections,
             acquire_timeout: database.acquire_timeout,
             statement_timeout: database.statement_timeout,
+            lock_timeout: database.lock_timeout,
+            idle_timeout: database.idle_timeout,
         }
     }
-}
 
-/// The address for LISTEN, where the pool's goes through a transaction pooler; a secret, never logged.
-pub fn direct_url(database: &Database) -> Option<String> {
-    match &database.target {
-        DatabaseTarget::Url { direct_url, .. } => direct_url.as_ref().map(|url| url.expose_secret().to_owned()),
-        DatabaseTarget::Embedded | DatabaseTarget::Missing => None,
+    /// For LISTEN and the command bus, where the pool's own address goes through a transaction pooler, which carries neither.
+    pub fn to_bus(database: &Database) -> Option<Self> {
+        let DatabaseTarget::Url { direct_url: Some(url), .. } = &database.target else { return None };
+        Some(Self { max_connections: BUS_CONNECTIONS, ..Self::to_private(database, url.expose_secret()) })
     }
 }

@@ -4,13 +4,22 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 
-use crate::store::{Store, StoreError, limits::interval};
+use crate::{
+    domain::chain::Heads,
+    store::{Store, StoreError, limits::interval},
+};
+
+/// Chains read at once for a seal.
+const PAGE: i64 = 20_000;
+
+const IS_SEALED: &str = "-- store::upkeep::is_sealed
+select exists (select 1 from rekon.seals where day = $1)";
+
+const HEADS: &str = "-- store::upkeep::heads
+select id, journal_hash from rekon.transactions where id > $1 and journal_no > 0 order by id limit $2";
 
 const SEAL: &str = "-- store::upkeep::seal
-insert into rekon.seals (day, chains, head)
-select $1, count(*), sha256(coalesce(string_agg(int8send(id) || journal_hash, ''::bytea order by id), ''::bytea))
-  from rekon.transactions where journal_no > 0
-on conflict (day) do nothing";
+insert into rekon.seals (day, chains, head) values ($1, $2, $3) on conflict (day) do nothing";
 
 // First branch: finished with a wrong status. Second: older than any command may take; heartbeats do not renew lock_at.
 const RESCUE: &str = "-- store::upkeep::rescue
@@ -19,15 +28,65 @@ update apalis.jobs set status = case when attempts >= max_attempts then 'Killed'
 
 const PRUNE_COMMANDS: &str = "-- store::upkeep::prune_commands
 delete from apalis.jobs where id in (
-  select id from apalis.jobs where status in ('Done', 'Killed') and done_at < now() - $1::interval limit $2)";
+  select id from apalis.jobs
+   where (status in ('Done', 'Killed') or status = 'Failed' and attempts >= max_attempts) and coalesce(done_at, lock_at, run_at) < now() - $1::interval
+   limit $2)";
 
 const PRUNE_WORKERS: &str = "-- store::upkeep::prune_workers
 delete from apalis.workers w where last_seen < now() - $1::interval and not exists (select 1 from apalis.jobs j where j.lock_by = w.id)";
 
+// Skips what a settle is about to name again; see store::settle::heard_again.
+const PRUNE_BODIES: &str = "-- store::upkeep::prune_bodies
+delete from rekon.raw_answers where hash in (
+  select hash from rekon.raw_answers where last_at < clock_timestamp() - $1::interval order by last_at limit $2 for update skip locked)";
+
+// Before their runs: a run may have selected millions, too many for one cascade.
+const PRUNE_ITEMS: &str = "-- store::upkeep::prune_items
+delete from rekon.run_items where (run_id, transaction_id) in (
+  select i.run_id, i.transaction_id from rekon.runs r join rekon.run_items i on i.run_id = r.id
+   where coalesce(r.finished_at, r.heartbeat_at) < clock_timestamp() - $1::interval limit $2)";
+
+// Nobody has finished it and nobody will: a process that died, or a job that another version knew.
+const PRUNE_STALE_RUNS: &str = "-- store::upkeep::prune_stale_runs
+delete from rekon.runs where id in (
+  select id from rekon.runs where state in ('queued', 'running') and heartbeat_at < clock_timestamp() - $1::interval limit $2)";
+
 impl Store {
-    /// Seals a day: one hash over the heads of all chains. A second seal of the same day is a no-op.
+    /// Seals a day: one hash over the heads of all chains as of one moment, read page by page, because a table has no
+    /// largest size. A second seal of the same day is a no-op.
     pub async fn seal(&self, day: NaiveDate) -> Result<bool, StoreError> {
-        Ok(sqlx::query(SEAL).bind(day).execute(self.pool()).await?.rows_affected() > 0)
+        if sqlx::query_scalar(IS_SEALED).bind(day).fetch_one(self.pool()).await? {
+            return Ok(false);
+        }
+        let mut tx = self.begin_reading().await?;
+        let (mut heads, mut behind) = (Heads::new(), 0);
+        loop {
+            let page: Vec<(i64, Vec<u8>)> = sqlx::query_as(HEADS).bind(behind).bind(PAGE).fetch_all(&mut *tx).await?;
+            let Some(last) = page.last() else { break };
+            behind = last.0;
+            for (id, hash) in &page {
+                heads.add(*id, hash);
+            }
+        }
+        tx.commit().await?;
+        let (chains, head) = heads.finish();
+        let sealed = sqlx::query(SEAL).bind(day).bind(chains).bind(head.as_slice()).execute(self.pool()).await?;
+        Ok(sealed.rows_affected() > 0)
+    }
+
+    /// Deletes raw bodies that no fact has named for `keep`, at most `limit`; their facts and hashes stay.
+    pub async fn prune_bodies(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
+        Ok(sqlx::query(PRUNE_BODIES).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())
+    }
+
+    /// Deletes the selections of runs that ended, or fell silent, `keep` ago; at most `limit` rows.
+    pub async fn prune_items(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
+        Ok(sqlx::query(PRUNE_ITEMS).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())
+    }
+
+    /// Deletes runs that never ended and have been silent for `keep`, at most `limit`.
+    pub async fn prune_stale_runs(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
+        Ok(sqlx::query(PRUNE_STALE_RUNS).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())
     }
 
     /// Puts commands back that a dead worker left, if they are older than `longest`.
@@ -35,7 +94,7 @@ impl Store {
         Ok(sqlx::query(RESCUE).bind(interval(longest)).execute(self.pool()).await?.rows_affected())
     }
 
-    /// Deletes finished commands and dead workers older than `keep`, at most `limit` commands.
+    /// Deletes commands that ended, in whatever way, and dead workers older than `keep`; at most `limit` commands.
     pub async fn prune_commands(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
         let commands =
             sqlx::query(PRUNE_COMMANDS).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected();

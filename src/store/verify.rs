@@ -58,7 +58,7 @@ select transaction_id, entry_no, account, ((debit - credit) * 100)::bigint as se
   from rekon.postings where transaction_id = any($1) order by transaction_id, entry_no, line";
 
 const BODIES: &str = "-- store::verify::bodies
-select count(*) from rekon.raw_answers where sha256(body) <> hash";
+select hash, sha256(body) = hash from rekon.raw_answers where hash > $1 order by hash limit $2";
 
 /// The chains of the next `limit` rows after `behind`, by id; empty at the end.
 pub async fn page(tx: &mut Tx, behind: i64, limit: i64) -> Result<Vec<Chain>, StoreError> {
@@ -94,7 +94,18 @@ pub async fn page(tx: &mut Tx, behind: i64, limit: i64) -> Result<Vec<Chain>, St
         .collect())
 }
 
-/// How many stored bodies do not match their hash.
-pub async fn broken_bodies(tx: &mut Tx) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar(BODIES).fetch_one(&mut **tx).await?)
+/// A page of stored bodies, proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bodies {
+    /// The last hash of the page; the next one begins behind it.
+    pub last: Vec<u8>,
+    /// How many do not match their hash.
+    pub broken: u64,
+}
+
+/// The next `limit` stored bodies behind a hash, proved by the database; `None` at the end. Empty: from the first one on.
+pub async fn bodies(tx: &mut Tx, behind: &[u8], limit: i64) -> Result<Option<Bodies>, StoreError> {
+    let rows: Vec<(Vec<u8>, bool)> = sqlx::query_as(BODIES).bind(behind).bind(limit).fetch_all(&mut **tx).await?;
+    let broken = rows.iter().fold(0_u64, |broken, (_, whole)| broken.saturating_add(u64::from(!whole)));
+    Ok(rows.into_iter().next_back().map(|(last, _)| Bodies { last, broken }))
 }

@@ -5,23 +5,16 @@ use sqlx::postgres::PgListener;
 
 use crate::store::{Store, StoreError};
 
-/// A listening connection of its own; it reconnects by itself.
+/// A listening connection; it reconnects by itself.
 #[derive(Debug)]
 pub struct Wakes {
     listener: PgListener,
 }
 
 impl Wakes {
-    /// Listens on a connection of the pool's database.
+    /// Listens; keeps one connection of the pool for as long as it lives.
     pub async fn listen(store: &Store) -> Result<Self, StoreError> {
         let mut listener = PgListener::connect_with(store.pool()).await?;
-        listener.listen("rekon_wake").await?;
-        Ok(Self { listener })
-    }
-
-    /// Listens through another url than the pool's: a transaction pooler does not carry notifications.
-    pub async fn listen_at(url: &str) -> Result<Self, StoreError> {
-        let mut listener = PgListener::connect(url).await?;
         listener.listen("rekon_wake").await?;
         Ok(Self { listener })
     }

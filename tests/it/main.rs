@@ -36,6 +36,8 @@ mod sql;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
-mod web;
+mod upkeep;
 #[cfg(test)]
 mod verify;
+#[cfg(test)]
+mod web;

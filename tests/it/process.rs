@@ -309,3 +309,12 @@ async fn what_can_never_work_ends_with_78_and_says_what_to_mend() {
     ends_with_78(&with_key(&folder.path().join("none.pem")), &env, &["private_key", "none.pem"]).await;
     ends_with_78(&config.replace("confirm_after", "confirm_aftr"), &env, &["confirm_aftr", "confirm_after"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_there_ends_it_with_69_as_it_does_every_command() {
+    let shop = shop().await;
+    let url = shop.db.url.replace("rekon_test_", "rekon_none_");
+    let Ended { code, said, .. } = Daemon::spawn(&shop.config_text, &env_at(&shop, &url)).end().await;
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("cannot connect to the database") && said.contains("does not exist"), "{said}");
+}

@@ -103,6 +103,11 @@ fn statements() -> Vec<Found> {
     found
 }
 
+/// The statement of that name.
+pub(crate) fn statement(name: &str) -> String {
+    statements().into_iter().find(|found| found.name == name).unwrap_or_else(|| panic!("no statement {name}")).sql
+}
+
 #[tokio::test]
 async fn every_statement_can_be_prepared() {
     let db = TestDb::new().await;
@@ -118,6 +123,10 @@ async fn every_statement_can_be_prepared() {
     for statement in found {
         if let Err(error) = connection.prepare(AssertSqlSafe(statement.sql.clone()).into_sql_str()).await {
             wrong.push(format!("src/store/{}: {}: {error}", statement.file, statement.name));
+        }
+        if statement.sql.contains("create temporary table") {
+            // What stands below it in the file works on that table.
+            connection.execute(AssertSqlSafe(statement.sql)).await.expect("a temporary table can be created");
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

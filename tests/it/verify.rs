@@ -93,3 +93,10 @@ async fn a_changed_body_is_found() {
     let found = after("update rekon.raw_answers set body = body || '\\x20'::bytea where hash = (select hash from rekon.raw_answers order by hash limit 1)").await;
     assert_eq!(found, ["row 1 stored bodies do not match their hash"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_bodies_are_counted_across_all_pages() {
+    let many = "insert into rekon.raw_answers (hash, body)
+        select case when n % 1000 = 0 then sha256('x' || n::text::bytea) else sha256(n::text::bytea) end, n::text::bytea from generate_series(1, 7000) n";
+    assert_eq!(after(many).await, ["row 7 stored bodies do not match their hash"]);
+}

@@ -132,5 +132,7 @@ pub(crate) fn connect_options(url: &str) -> ConnectOptions {
         max_connections: 8,
         acquire_timeout: Duration::from_secs(20),
         statement_timeout: Duration::from_secs(30),
+        lock_timeout: Duration::from_secs(20),
+        idle_timeout: Duration::from_mins(1),
     }
 }
