@@ -17,6 +17,7 @@ pub(crate) fn settings() -> AccountSettings {
         merchant_id: "2997".into(),
         terminal_id: None,
         channel_id: None,
+        customer_token: None,
         inquiry: "query".into(),
         per_second: None,
         burst: None,

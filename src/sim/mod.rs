@@ -2,7 +2,7 @@
 //!
 //! It is written apart from `providers` and `engine`: a mistake there must not find its twin here. So it has its own
 //! signatures, its own spelling of amounts and codes, and the published vectors as its own tests.
-//! Reading order: `script` (what a provider will say), `payment` and `book` (what is true), `door` and `doku` (how it is said),
+//! Reading order: `script` (what a provider will say), `payment` and `book` (what is true), `door`, `desk` and `doku` (how it is said),
 //! `gate`, `arrivals` and `admin` (how a test looks in).
 
 mod admin;
@@ -10,6 +10,7 @@ mod arrivals;
 mod book;
 mod client;
 mod connection;
+mod desk;
 mod doku;
 mod door;
 mod gate;
@@ -31,7 +32,9 @@ pub use gate::{Gate, GatePoint, GateSpec};
 pub use keys::{DEMO_PRIVATE_KEY_PEM, DEMO_PUBLIC_KEY_PEM};
 pub use rng::Rng;
 pub use scenario::{Scenario, VALIDITY_SECS, scripted};
-pub use script::{AmountStyle, Answer, Echo, Fault, PaidTime, RefundBehaviour, RepeatPolicy, ResetAt, SimPayment};
+pub use script::{
+    AmountStyle, Answer, Echo, Fault, PaidTime, RefundBehaviour, RepeatPolicy, ResetAt, SimPayment, SimProvider,
+};
 pub use server::{Sim, SimError, SimHandle, SimOptions};
 pub use signature::KeyUnreadable;
 pub use snap::Service;

@@ -17,6 +17,8 @@ pub enum Service {
     Query,
     /// `qr-mpm-refund` (78).
     Refund,
+    /// `qr-mpm-status` (53).
+    Status,
 }
 
 impl Service {
@@ -26,6 +28,7 @@ impl Service {
             Self::Token => "73",
             Self::Query => "51",
             Self::Refund => "78",
+            Self::Status => "53",
         }
     }
 

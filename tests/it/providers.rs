@@ -47,6 +47,8 @@ struct AskedOf {
     reference_no: Option<String>,
     external_id: Option<String>,
     merchant_id: String,
+    #[serde(default)]
+    is_payout: bool,
 }
 
 impl Case {
@@ -56,6 +58,7 @@ impl Case {
             reference_no: self.asked.reference_no.as_deref(),
             external_id: self.asked.external_id.as_deref(),
             merchant_id: &self.asked.merchant_id,
+            is_payout: self.asked.is_payout,
         }
     }
 
@@ -85,7 +88,8 @@ fn account(provider: &dyn Provider, profile: Table) -> Account {
         merchant_id: "2997".into(),
         terminal_id: None,
         channel_id: None,
-        inquiry: provider.inquiries()[0].into(),
+        customer_token: None,
+        inquiry: "query".into(),
         per_second: None,
         burst: None,
         concurrency: None,
@@ -196,12 +200,9 @@ fn the_page_of_every_provider_says_what_its_profile_does() {
     for provider in providers() {
         let page = fs::read_to_string(root().join(format!("docs/providers/{}.md", provider.name()))).unwrap();
         let profile = account(*provider, Table::new()).profile;
-        let operations = &profile.operations;
-        for (name, operation) in
-            [("token", &operations.token), ("query", &operations.query), ("refund", &operations.refund)]
-        {
+        for (service, operation) in &profile.operations {
             let row = format!(
-                "| {name} | {} | {} | `{}` |",
+                "| {service} | {} | {} | `{}` |",
                 operation.service_code,
                 operation.method.as_str(),
                 operation.path
@@ -230,7 +231,13 @@ fn paid_body(amount: &str) -> String {
 }
 
 fn amount_of(provider: &dyn Provider, account: &Account, token: &str) -> Option<Sen> {
-    let asked = Asked { partner_reference_no: "INV-1", reference_no: None, external_id: None, merchant_id: "2997" };
+    let asked = Asked {
+        partner_reference_no: "INV-1",
+        reference_no: None,
+        external_id: None,
+        merchant_id: "2997",
+        is_payout: false,
+    };
     let response = HttpResponse { status: 200, headers: Vec::new(), body: paid_body(token).into_bytes() };
     let answer = provider.read_query(account, &asked, &response).answer;
     (answer.observation == Observation::Paid).then_some(answer.amount).flatten()
@@ -249,7 +256,7 @@ proptest! {
     ) {
         for provider in providers() {
             let account = account(*provider, Table::new());
-            let asked = Asked { partner_reference_no: "INV-1", reference_no: None, external_id: None, merchant_id: "2997" };
+            let asked = Asked { partner_reference_no: "INV-1", reference_no: None, external_id: None, merchant_id: "2997", is_payout: false };
             let response = HttpResponse { status, headers: Vec::new(), body: bytes.clone() };
             let answer = provider.read_query(&account, &asked, &response).answer;
             prop_assert_eq!(answer.observation, Observation::Indeterminate);

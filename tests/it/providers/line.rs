@@ -7,7 +7,7 @@ use chrono::Utc;
 use rekon::{
     domain::{money::Sen, observation::Observation, reply::ReplyClass},
     providers::{
-        Account, AccountClient, AccountSettings, CallKind, Denied, ExternalIds, Failure, Permit, QueryResult,
+        Account, AccountClient, AccountSettings, Asked, CallKind, Denied, ExternalIds, Failure, Permit, QueryResult,
         RefundOrder, Transport, TransportError, provider,
     },
     sim::{
@@ -47,6 +47,7 @@ impl Line {
             merchant_id: "2997".into(),
             terminal_id: None,
             channel_id: None,
+            customer_token: None,
             inquiry: "query".into(),
             per_second: None,
             burst: None,
@@ -179,4 +180,19 @@ async fn a_refund_whose_answer_is_lost_is_unknown_and_the_same_bytes_again_retur
     let page = line.world().book_entry("", "INV1").unwrap();
     assert_eq!((page.returned_sen(), page.returned.len(), page.refund_calls), (EXPECTED_SEN, 1, 2));
     assert_eq!(line.query("INV1").await.answer.observation, Observation::Reversed);
+}
+
+#[tokio::test]
+async fn a_payout_is_asked_about_by_its_status_and_a_payment_never() {
+    let line = Line::to_doku("").await;
+    line.add("OUT1", SimPayment::exact("OUT1", EXPECTED_SEN));
+    for reference_no in [None, Some("DKOUT1"), Some("IDKOUT1")] {
+        let asked = Asked { is_payout: true, ..line.client.asked("OUT1", reference_no, None) };
+        let result = line.client.query(&asked, &Unlimited).await.unwrap();
+        assert_eq!(result.answer.observation, Observation::Paid, "{reference_no:?}: {:?}", result.answer);
+        assert_eq!((result.answer.amount, result.answer.paid_time), (Some(Sen::new(EXPECTED_SEN)), None));
+        assert!(result.answer.paid_time_raw.is_some_and(|raw| raw.ends_with(". 022+07:00")));
+    }
+    assert_eq!(line.world().count_of(Service::Status, "2005300"), 3);
+    assert_eq!(line.world().count_of(Service::Query, "2005100"), 0);
 }
