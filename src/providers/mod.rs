@@ -5,16 +5,19 @@
 //! (`tests/fixtures/providers/doku`) and one line in [`PROVIDERS`]. Reading order: `doku`, `snap`, `json`, `client`.
 
 pub mod account;
+pub mod brick;
 pub mod client;
 pub mod doku;
 pub mod ids;
 pub mod json;
+pub mod paydia;
 pub mod profile;
 pub mod service;
 pub mod sign;
 pub mod snap;
 pub mod token;
 pub mod transport;
+pub mod winpay;
 pub mod wire;
 
 use std::fmt;
@@ -34,7 +37,7 @@ pub use service::Service;
 pub use transport::{Transport, TransportError};
 
 /// Every provider that rekon knows.
-static PROVIDERS: [&dyn Provider; 1] = [&doku::Doku];
+static PROVIDERS: [&dyn Provider; 4] = [&doku::Doku, &paydia::Paydia, &brick::Brick, &winpay::Winpay];
 
 /// Every provider that rekon knows.
 pub fn providers() -> &'static [&'static dyn Provider] {

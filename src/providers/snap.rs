@@ -73,11 +73,13 @@ pub fn transaction_in_url(
 
 /// Percent-encodes all but the characters that never need it, so that no client or proxy spells them in another way.
 fn in_url(value: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |n: u8| HEX.get(usize::from(n)).copied().map_or('0', char::from);
     value.bytes().fold(String::with_capacity(value.len()), |mut out, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            out.extend(['%', digit(byte >> 4), digit(byte & 0xf)]);
         }
         out
     })

@@ -150,6 +150,15 @@ impl ClientState {
         lock(shard(&self.payments, partner_reference_no)?).get_mut(partner_reference_no).map(work)
     }
 
+    /// The merchant's reference of the payment that the provider calls so.
+    pub(super) fn reference_of(&self, reference_no: &str) -> Option<String> {
+        self.payments.iter().find_map(|shard| {
+            let payments = lock(shard);
+            let found = payments.iter().find(|(_, payment)| payment.reference_no() == reference_no);
+            found.map(|(reference, _)| reference.to_string())
+        })
+    }
+
     /// Works on every payment.
     pub(super) fn for_each_payment(&self, mut work: impl FnMut(&PaymentState)) {
         for shard in &self.payments {

@@ -47,8 +47,7 @@ pub(super) async fn serve<D: Desk>(
         call.note_arrival(&world, "");
         return finish(&world, &connection, &call, None, outcome).await;
     }
-    let admitted =
-        call.admit(&world, &D::DOOR).and_then(|(index, client)| Ok((index, client, D::read(&call, client)?)));
+    let admitted = call.admit(&world, D::DOOR).and_then(|(index, client)| Ok((index, client, D::read(&call, client)?)));
     let (index, client, asked) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => {

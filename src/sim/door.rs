@@ -108,7 +108,7 @@ impl Call {
     }
 
     /// Checks a transaction request; returns the client's place and state.
-    pub(super) fn admit<'w>(&self, world: &'w World, door: &Door) -> Result<(usize, &'w ClientState), Refusal> {
+    pub(super) fn admit<'w>(&self, world: &'w World, door: Door) -> Result<(usize, &'w ClientState), Refusal> {
         let (index, client) = self.client(world, &X_PARTNER_ID, "X-PARTNER-ID")?;
         if client.client.provider != door.provider {
             return Err(Refusal::unauthorized("[Unknown Client]"));

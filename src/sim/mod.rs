@@ -2,12 +2,13 @@
 //!
 //! It is written apart from `providers` and `engine`: a mistake there must not find its twin here. So it has its own
 //! signatures, its own spelling of amounts and codes, and the published vectors as its own tests.
-//! Reading order: `script` (what a provider will say), `payment` and `book` (what is true), `door`, `desk` and `doku` (how it is said),
+//! Reading order: `script` (what a provider will say), `payment` and `book` (what is true), `door`, `desk` and the providers' files (how it is said),
 //! `gate`, `arrivals` and `admin` (how a test looks in).
 
 mod admin;
 mod arrivals;
 mod book;
+mod brick;
 mod client;
 mod connection;
 mod desk;
@@ -15,6 +16,7 @@ mod doku;
 mod door;
 mod gate;
 mod keys;
+mod paydia;
 mod payment;
 mod reply;
 mod rng;
@@ -23,6 +25,8 @@ mod script;
 mod server;
 mod signature;
 mod snap;
+mod standard;
+mod winpay;
 mod world;
 
 pub use arrivals::{Arrival, CallBudget, max_excess};

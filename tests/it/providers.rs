@@ -1,7 +1,9 @@
 //! Every provider against its own fixtures and its own document. A new provider adds a folder of cases and a page; the
 //! tests here find them.
 
+mod doors;
 mod line;
+mod lines;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -88,7 +90,7 @@ fn account(provider: &dyn Provider, profile: Table) -> Account {
         merchant_id: "2997".into(),
         terminal_id: None,
         channel_id: None,
-        customer_token: None,
+        customer_token: Some("customer-token".into()),
         inquiry: "query".into(),
         per_second: None,
         burst: None,

@@ -4,7 +4,8 @@ use super::*;
 use crate::{
     domain::money::Sen,
     providers::{
-        AccountSettings, fixture,
+        AccountSettings,
+        fixture::{self, call, header},
         profile::{AmountAs, IdsAs},
         sign::{HmacKey, ToSign},
         token::{GrantedToken, TokenError},
@@ -23,23 +24,10 @@ fn asked(account: &Account) -> Asked<'_> {
     }
 }
 
-fn call() -> Call<'static> {
-    Call {
-        token: Some("token-1"),
-        customer_token: None,
-        external_id: "41807553358950093184162180797837",
-        at: "2026-11-20T10:00:05.9Z".parse().unwrap(),
-    }
-}
-
 fn numbers() -> Account {
     let mut settings = AccountSettings { merchant_id: "2115".into(), ..fixture::settings() };
     settings.profile.insert("ids_as".into(), "number".into());
     Account::try_new(settings).unwrap()
-}
-
-fn header<'r>(request: &'r HttpRequest, name: &str) -> &'r str {
-    request.headers.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value)
 }
 
 #[test]

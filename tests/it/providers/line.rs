@@ -12,14 +12,14 @@ use rekon::{
     },
     sim::{
         Answer, DEMO_PRIVATE_KEY_PEM, Echo, Fault, PaidTime, RefundBehaviour, ResetAt, Service, Sim, SimClient,
-        SimHandle, SimOptions, SimPayment, World,
+        SimHandle, SimOptions, SimPayment, SimProvider, World,
     },
 };
 
-const EXPECTED_SEN: i64 = 120_025;
+pub(super) const EXPECTED_SEN: i64 = 120_025;
 
 /// Grants every call.
-struct Unlimited;
+pub(super) struct Unlimited;
 
 impl Permit for Unlimited {
     async fn call(&self, _kind: CallKind) -> Result<(), Denied> {
@@ -27,51 +27,65 @@ impl Permit for Unlimited {
     }
 }
 
-struct Line {
-    sim: SimHandle,
-    client: AccountClient,
+/// An account of a provider and its simulator.
+pub(super) struct Line {
+    pub(super) sim: SimHandle,
+    pub(super) client: AccountClient,
+}
+
+/// How the merchant is known to the provider.
+pub(super) fn merchant(provider: SimProvider) -> SimClient {
+    let customer_token = Some("customer-token".to_owned());
+    let merchant = SimClient::demo("BRN-1", "client-secret", "2997");
+    SimClient { provider, customer_token, requires_channel_id: true, ..merchant }
+}
+
+/// The other side of the same contract.
+pub(super) fn settings(provider: &str, base_url: String, profile: &str) -> AccountSettings {
+    AccountSettings {
+        name: format!("{provider}-main"),
+        provider: provider.into(),
+        base_url,
+        client_id: "BRN-1".into(),
+        client_secret: "client-secret".into(),
+        private_key: Some(DEMO_PRIVATE_KEY_PEM.into()),
+        merchant_id: "2997".into(),
+        terminal_id: None,
+        channel_id: None,
+        customer_token: Some("customer-token".into()),
+        inquiry: "query".into(),
+        per_second: None,
+        burst: None,
+        concurrency: None,
+        timeout: Some(Duration::from_millis(500)),
+        ladder: BTreeMap::new(),
+        profile: profile.parse().unwrap(),
+    }
 }
 
 impl Line {
     async fn to_doku(profile: &str) -> Self {
-        let mut merchant = SimClient::demo("BRN-1", "client-secret", "2997");
-        merchant.requires_channel_id = true;
+        Self::to("doku", merchant(SimProvider::Doku), profile).await
+    }
+
+    pub(super) async fn to(provider: &str, merchant: SimClient, profile: &str) -> Self {
         let sim = Sim::start(SimOptions::loopback(vec![merchant])).await.unwrap();
-        let account = Account::try_new(AccountSettings {
-            name: "doku-main".into(),
-            provider: "doku".into(),
-            base_url: sim.base_url(),
-            client_id: "BRN-1".into(),
-            client_secret: "client-secret".into(),
-            private_key: Some(DEMO_PRIVATE_KEY_PEM.into()),
-            merchant_id: "2997".into(),
-            terminal_id: None,
-            channel_id: None,
-            customer_token: None,
-            inquiry: "query".into(),
-            per_second: None,
-            burst: None,
-            concurrency: None,
-            timeout: Some(Duration::from_millis(500)),
-            ladder: BTreeMap::new(),
-            profile: profile.parse().unwrap(),
-        })
-        .unwrap();
+        let account = Account::try_new(settings(provider, sim.base_url(), profile)).unwrap();
         let transport = Arc::new(Transport::try_new().unwrap());
         let client = AccountClient::new(Arc::new(account), transport, Arc::new(ExternalIds::new(1)), Arc::new(now));
         Self { sim, client }
     }
 
-    fn world(&self) -> Arc<World> {
+    pub(super) fn world(&self) -> Arc<World> {
         self.sim.world()
     }
 
-    fn add(&self, name: &str, payment: SimPayment) {
+    pub(super) fn add(&self, name: &str, payment: SimPayment) {
         let payment = SimPayment { reference_no: format!("DK{name}"), approval_code: "004217".into(), ..payment };
         self.world().add_payment(payment).unwrap();
     }
 
-    async fn query(&self, name: &str) -> QueryResult {
+    pub(super) async fn query(&self, name: &str) -> QueryResult {
         let reference_no = format!("DK{name}");
         self.client.query(&self.client.asked(name, Some(&reference_no), None), &Unlimited).await.unwrap()
     }
@@ -79,7 +93,7 @@ impl Line {
 
 /// The simulator judges X-TIMESTAMP by the real clock.
 #[expect(clippy::disallowed_methods, reason = "both ends of a real call need the real time")]
-fn now() -> chrono::DateTime<Utc> {
+pub(super) fn now() -> chrono::DateTime<Utc> {
     Utc::now()
 }
 
