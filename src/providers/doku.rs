@@ -9,9 +9,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Account, Asked, BuildError, Call, Provider, QueryReading, RefundOrder, Service, snap,
+    Account, Asked, BuildError, ByHand, Call, Provider, QueryReading, RefundOrder, Service, snap,
     wire::{HttpRequest, HttpResponse},
 };
+
+mod by_hand;
 
 /// The adapter. It has no state.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +83,8 @@ impl Provider for Doku {
     }
 
     fn services(&self) -> &'static [Service] {
-        &[Service::Token, Service::Query, Service::Status, Service::Refund]
+        // All there are: DOKU's documents have each of them.
+        &Service::ALL
     }
 
     fn query_request(&self, account: &Account, asked: &Asked<'_>, call: &Call<'_>) -> Result<HttpRequest, BuildError> {
@@ -95,6 +98,15 @@ impl Provider for Doku {
             return snap::read_status(account, asked, response);
         }
         snap::read_query(account, asked, response)
+    }
+
+    fn by_hand_request(
+        &self,
+        account: &Account,
+        asked: &ByHand<'_>,
+        call: &Call<'_>,
+    ) -> Result<HttpRequest, BuildError> {
+        by_hand::request(account, asked, call)
     }
 
     fn refund_body(&self, account: &Account, refund: &RefundOrder<'_>) -> Result<String, BuildError> {

@@ -6,7 +6,9 @@
 
 pub mod account;
 pub mod brick;
+pub mod by_hand;
 pub mod client;
+pub mod customer;
 pub mod doku;
 pub mod ids;
 pub mod json;
@@ -30,7 +32,11 @@ use wire::{HttpRequest, HttpResponse};
 
 pub use crate::domain::observe::Asked;
 pub use account::{Account, AccountError, AccountSettings};
-pub use client::{AccountClient, CallError, CallKind, Denied, Failure, Permit, QueryResult, RefundResult};
+pub use by_hand::{ByHand, ByHandReply, Ended};
+pub use client::{
+    AccountClient, ByHandResult, CallError, CallKind, Denied, Failure, Permit, QueryResult, RefundResult,
+};
+pub use customer::{CustomerGrant, CustomerToken};
 pub use ids::ExternalIds;
 pub use profile::{ProfileError, ProviderProfile};
 pub use service::Service;
@@ -92,6 +98,36 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// What its answer says; by the standard.
     fn read_refund(&self, account: &Account, asked: &Asked<'_>, response: &HttpResponse) -> RefundReading {
         snap::read_refund(account, asked, response)
+    }
+
+    /// A request that a person makes.
+    fn by_hand_request(
+        &self,
+        account: &Account,
+        asked: &ByHand<'_>,
+        _call: &Call<'_>,
+    ) -> Result<HttpRequest, BuildError> {
+        Err(BuildError::Unsupported { provider: account.provider.name(), service: asked.service() })
+    }
+
+    /// What its answer says; by the standard.
+    fn read_by_hand(&self, asked: &ByHand<'_>, response: &HttpResponse) -> ByHandReply {
+        by_hand::read(asked, response)
+    }
+
+    /// The request for a customer's token; by the standard.
+    fn customer_token_request(
+        &self,
+        account: &Account,
+        grant: CustomerGrant<'_>,
+        at: DateTime<Utc>,
+    ) -> Result<HttpRequest, BuildError> {
+        customer::request(account, grant, at)
+    }
+
+    /// The token in its answer; by the standard.
+    fn read_customer_token(&self, response: &HttpResponse) -> Result<CustomerToken, TokenError> {
+        customer::read(response)
     }
 }
 
@@ -179,6 +215,9 @@ pub enum BuildError {
     /// The call is made on a customer's behalf, and nobody said whose.
     #[error("the call needs the customer's B2B2C token: set customer_token in jobs.toml, or give one")]
     NoCustomerToken,
+    /// Real money, by hand.
+    #[error("`{0}` by hand is for the sandbox, and this account's base_url is none")]
+    NotSandbox(Service),
     /// The account has no private key.
     #[error("the account has no private_key, and the provider's token or signature needs one: set it in jobs.toml")]
     NoPrivateKey,

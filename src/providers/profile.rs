@@ -119,6 +119,9 @@ pub struct Operation {
     /// Authorization-Customer, where the call has one.
     #[serde(default)]
     pub customer_token: Option<CustomerTokenAs>,
+    /// How its amounts are typed, where it differs from the profile's `amount_as`.
+    #[serde(default)]
+    pub amount_as: Option<AmountAs>,
     /// Where its parameters stand.
     #[serde(default)]
     pub params_in: ParamsIn,

@@ -130,18 +130,29 @@ fn customer_header(
 
 /// The B2B token request (service 73): RSA over `client_id|timestamp`.
 pub fn token_request(account: &Account, at: DateTime<Utc>) -> Result<HttpRequest, BuildError> {
+    signed_by_client(account, Service::Token, br#"{"grantType":"client_credentials"}"#.to_vec(), at)
+}
+
+/// A request that no token opens yet: signed over client and time alone.
+pub(super) fn signed_by_client(
+    account: &Account,
+    service: Service,
+    body: Vec<u8>,
+    at: DateTime<Utc>,
+) -> Result<HttpRequest, BuildError> {
+    let endpoint = account.endpoint(service)?.clone();
     let timestamp = timestamp(at);
     let key = account.rsa_key.as_ref().ok_or(BuildError::NoPrivateKey)?;
     let signature = key.sign_token_request(&account.client_id, &timestamp)?;
     Ok(HttpRequest {
-        endpoint: account.endpoint(Service::Token)?.clone(),
+        endpoint,
         headers: vec![
             ("content-type", "application/json".to_owned()),
             ("x-timestamp", timestamp),
             ("x-client-key", account.client_id.clone()),
             ("x-signature", signature),
         ],
-        body: br#"{"grantType":"client_credentials"}"#.to_vec(),
+        body,
     })
 }
 

@@ -14,7 +14,7 @@ use super::door::{Call, Door, X_TIMESTAMP, text};
 use super::gate::GatePoint;
 use super::reply::Outcome;
 use super::script::Fault;
-use super::snap::{Refusal, Service};
+use super::snap::{Refusal, Service, wib_text};
 use super::world::World;
 
 /// One service of one provider.
@@ -64,24 +64,39 @@ pub(super) async fn serve<D: Desk>(
 }
 
 /// Serves a B2B token by the standard.
-pub(super) async fn token(
+pub(super) async fn token(state: State<Arc<World>>, connection: ConnectInfo<Connection>, request: Request) -> Response {
+    grant(state, connection, request, Service::Token).await
+}
+
+/// Serves a customer's token by the standard: the one that the client's customer has, to whoever shows a consent.
+pub(super) async fn customer_token(
+    state: State<Arc<World>>,
+    connection: ConnectInfo<Connection>,
+    request: Request,
+) -> Response {
+    grant(state, connection, request, Service::CustomerToken).await
+}
+
+async fn grant(
     State(world): State<Arc<World>>,
     ConnectInfo(connection): ConnectInfo<Connection>,
     request: Request,
+    service: Service,
 ) -> Response {
-    let call = Call::receive(&world, Service::Token, request).await;
+    let call = Call::receive(&world, service, request).await;
     call.note_arrival(&world, "");
     if let Err(outcome) = fault_of_the_day(&world, &call) {
         return finish(&world, &connection, &call, None, outcome).await;
     }
-    let admitted = call.admit_token(&world).and_then(|index| check_grant(call.body()).map(|()| index));
+    let admitted = call.admit_token(&world).and_then(|index| check_grant(call.body(), service).map(|()| index));
     let index = match admitted {
         Ok(index) => index,
         Err(refusal) => return refuse(&world, &connection, &call, &refusal).await,
     };
-    world.gates.pass(GatePoint::BeforeEffect, Service::Token, "").await;
-    let outcome = token_outcome(&world, index);
-    world.gates.pass(GatePoint::AfterEffect, Service::Token, "").await;
+    world.gates.pass(GatePoint::BeforeEffect, service, "").await;
+    let outcome =
+        if service == Service::Token { token_outcome(&world, index) } else { customer_outcome(&world, index) };
+    world.gates.pass(GatePoint::AfterEffect, service, "").await;
     finish(&world, &connection, &call, Some(index), outcome).await
 }
 
@@ -118,14 +133,36 @@ async fn finish(
 struct TokenBody<'a> {
     #[serde(borrow, default)]
     grant_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    auth_code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refresh_token: Option<&'a RawValue>,
 }
 
-fn check_grant(body: &[u8]) -> Result<(), Refusal> {
+fn check_grant(body: &[u8], service: Service) -> Result<(), Refusal> {
     let body: TokenBody<'_> = serde_json::from_slice(body).map_err(|_| Refusal::missing("body"))?;
-    match text(body.grant_type, "grantType", 25)?.as_ref() {
-        "client_credentials" => Ok(()),
+    match (service, text(body.grant_type, "grantType", 25)?.to_ascii_lowercase().as_str()) {
+        (Service::Token, "client_credentials") => Ok(()),
+        (Service::CustomerToken, "authorization_code") => text(body.auth_code, "authCode", 256).map(drop),
+        (Service::CustomerToken, "refresh_token") => text(body.refresh_token, "refreshToken", 512).map(drop),
         _ => Err(Refusal::malformed("grantType")),
     }
+}
+
+fn customer_outcome(world: &World, client_index: usize) -> Outcome {
+    let token = world.clients.get(client_index).and_then(|client| client.client.customer_token.clone());
+    let Some(token) = token else { return Outcome::refused(Service::CustomerToken, &Refusal::new(404, "05")) };
+    let ends = wib_text(world.script_clock() + chrono::TimeDelta::days(15));
+    let body = serde_json::json!({
+        "responseCode": "2007400",
+        "responseMessage": "Successful",
+        "accessToken": token,
+        "tokenType": "Bearer",
+        "accessTokenExpiryTime": ends,
+        "refreshToken": "refresh-1",
+        "refreshTokenExpiryTime": ends,
+    });
+    Outcome::answer(200, "2007400", body.to_string())
 }
 
 fn token_outcome(world: &World, client_index: usize) -> Outcome {

@@ -1,6 +1,8 @@
-//! DOKU's QRIS SNAP API (token 73, query 51, status 53, refund 78), as its documentation prints it: paths, wire types and
-//! padding included. What is true stands in `world`; this room only reads requests and spells answers.
+//! DOKU's QRIS SNAP API (tokens 73 and 74, generate 47, decode 48, payment 50, query 51, status 53, cancel 77, refund 78), as
+//! its documentation prints it: paths, wire types and padding included. What is true stands in `world`; this room only reads
+//! requests and spells answers.
 
+mod by_hand;
 mod query;
 mod refund;
 mod status;
@@ -12,7 +14,7 @@ use axum::routing::post;
 use serde_json::value::RawValue;
 
 use super::client::ClientState;
-use super::desk::{serve, token};
+use super::desk::{customer_token, serve, token};
 use super::door::{Door, SignedBy, Tokens, text_or_number};
 use super::script::{AmountStyle, SimProvider};
 use super::snap::{self, Refusal, push_text};
@@ -20,6 +22,11 @@ use super::world::World;
 
 const TOKEN_PATH: &str = "/authorization/v1/access-token/b2b";
 const QUERY_PATH: &str = "/snap-adapter/b2b/v1.0/qr/qr-mpm-query";
+const CUSTOMER_TOKEN_PATH: &str = "/authorization/v1/access-token/b2b2c";
+const GENERATE_PATH: &str = "/snap-adapter/b2b/v1.0/qr/qr-mpm-generate";
+const DECODE_PATH: &str = "/snap-adapter/b2b/v1.0/qr/qr-mpm-decode";
+const PAYMENT_PATH: &str = "/snap-adapter/b2b2c/v1.0/qr/qr-mpm-payment";
+const CANCEL_PATH: &str = "/snap-adapter/b2b/v1.0/qr/qr-mpm-cancel";
 const STATUS_PATH: &str = "/snap/v1.1/qr/qr-mpm-status";
 const REFUND_PATH: &str = "/snap-adapter/b2b/v1.0/qr/qr-mpm-refund";
 
@@ -36,6 +43,11 @@ const DOOR: Door = Door {
 pub(super) fn routes() -> Router<Arc<World>> {
     Router::new()
         .route(TOKEN_PATH, post(token))
+        .route(CUSTOMER_TOKEN_PATH, post(customer_token))
+        .route(GENERATE_PATH, post(serve::<by_hand::Generate>))
+        .route(DECODE_PATH, post(serve::<by_hand::Decode>))
+        .route(PAYMENT_PATH, post(serve::<by_hand::Payment>))
+        .route(CANCEL_PATH, post(serve::<by_hand::Cancel>))
         .route(QUERY_PATH, post(serve::<query::Query>))
         .route(STATUS_PATH, post(serve::<status::Status>))
         .route(REFUND_PATH, post(serve::<refund::Refund>))

@@ -93,7 +93,8 @@ impl Call {
 
     /// Who calls, by its own account.
     pub(super) fn claimed_client_id(&self) -> &str {
-        let name = if self.service == Service::Token { &X_CLIENT_KEY } else { &X_PARTNER_ID };
+        let name =
+            if matches!(self.service, Service::Token | Service::CustomerToken) { &X_CLIENT_KEY } else { &X_PARTNER_ID };
         self.header(name).unwrap_or_default()
     }
 

@@ -18,6 +18,7 @@ mod gate;
 mod keys;
 mod paydia;
 mod payment;
+mod qris;
 mod reply;
 mod rng;
 mod scenario;

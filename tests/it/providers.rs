@@ -7,11 +7,14 @@ mod lines;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
+use chrono::DateTime;
 use proptest::prelude::*;
 use rekon::{
     domain::{money::Sen, observation::Observation, observe::Asked, reply::RefundReply},
     providers::{
-        Account, AccountSettings, Drift, Provider, providers,
+        Account, AccountSettings, ByHand, Drift, Provider,
+        by_hand::{Cancel, Decode, Generate, Payment},
+        providers,
         wire::{HttpResponse, KEPT_HEADERS},
     },
 };
@@ -38,8 +41,11 @@ struct Case {
     body: String,
     #[serde(default)]
     drift: Vec<String>,
+    /// A call by hand, by its key under `[operations]`.
+    service: Option<String>,
     answer: Option<Table>,
     reply: Option<Table>,
+    by_hand: Option<Table>,
 }
 
 #[derive(serde::Deserialize)]
@@ -61,6 +67,30 @@ impl Case {
             external_id: self.asked.external_id.as_deref(),
             merchant_id: &self.asked.merchant_id,
             is_payout: self.asked.is_payout,
+        }
+    }
+
+    fn by_hand(&self) -> ByHand<'_> {
+        let partner_reference_no = &*self.asked.partner_reference_no;
+        let (amount, fee_amount) = (Sen::rupiah(1200), None);
+        let (qr_content, customer_token) = ("0002", None);
+        match self.service.as_deref() {
+            Some("generate") => ByHand::Generate(Generate {
+                partner_reference_no,
+                amount,
+                fee_amount,
+                terminal_id: None,
+                expires_at: None,
+                postal_code: None,
+            }),
+            Some("decode") => {
+                ByHand::Decode(Decode { partner_reference_no, qr_content, scanned_at: DateTime::UNIX_EPOCH })
+            }
+            Some("payment") => {
+                ByHand::Payment(Payment { partner_reference_no, amount, fee_amount, qr_content, customer_token })
+            }
+            Some("cancel") => ByHand::Cancel(Cancel { partner_reference_no, reference_no: None, reason: "closed" }),
+            other => panic!("{}: no call by hand is {other:?}", self.name),
         }
     }
 
@@ -156,16 +186,20 @@ fn every_provider_reads_its_fixtures_as_they_say() {
         assert!(cases.iter().any(|(_, c)| c.answer.is_some()), "{} has no case of a query", provider.name());
         for (name, case) in cases {
             let account = account(*provider, case.profile.clone());
-            let (said, drift, expected) = match (&case.answer, &case.reply) {
-                (Some(expected), None) => {
+            let (said, drift, expected) = match (&case.answer, &case.reply, &case.by_hand) {
+                (None, None, Some(expected)) => {
+                    let reply = provider.read_by_hand(&case.by_hand(), &case.response());
+                    (Table::try_from(&reply).unwrap(), Vec::new(), expected)
+                }
+                (Some(expected), None, None) => {
                     let reading = provider.read_query(&account, &case.asked(), &case.response());
                     (without_empty(Table::try_from(&reading.answer).unwrap()), reading.drift, expected)
                 }
-                (None, Some(expected)) => {
+                (None, Some(expected), None) => {
                     let reading = provider.read_refund(&account, &case.asked(), &case.response());
                     (reply_table(&reading.reply), reading.drift, expected)
                 }
-                _ => panic!("{name}: a case expects an answer or a reply"),
+                _ => panic!("{name}: a case expects an answer, a reply or the end of a call by hand"),
             };
             if &said != expected || words(&drift) != case.drift {
                 wrong.push(format!("{name}\n    said {said:?}, drift {:?}\n    not  {expected:?}", words(&drift)));

@@ -7,8 +7,10 @@ use chrono::Utc;
 use rekon::{
     domain::{money::Sen, observation::Observation, reply::ReplyClass},
     providers::{
-        Account, AccountClient, AccountSettings, Asked, CallKind, Denied, ExternalIds, Failure, Permit, QueryResult,
-        RefundOrder, Transport, TransportError, provider,
+        Account, AccountClient, AccountSettings, Asked, ByHand, CallKind, CustomerGrant, Denied, Ended, ExternalIds,
+        Failure, Permit, QueryResult, RefundOrder, Transport, TransportError,
+        by_hand::{Cancel, Decode, Generate, Payment},
+        provider,
     },
     sim::{
         Answer, DEMO_PRIVATE_KEY_PEM, Echo, Fault, PaidTime, RefundBehaviour, ResetAt, Service, Sim, SimClient,
@@ -209,4 +211,65 @@ async fn a_payout_is_asked_about_by_its_status_and_a_payment_never() {
     }
     assert_eq!(line.world().count_of(Service::Status, "2005300"), 3);
     assert_eq!(line.world().count_of(Service::Query, "2005100"), 0);
+}
+
+#[tokio::test]
+async fn a_qr_is_generated_decoded_paid_and_then_found_paid() {
+    let line = Line::to_doku("").await;
+    let generate = Generate {
+        partner_reference_no: "QR1",
+        amount: Sen::new(EXPECTED_SEN),
+        fee_amount: Some(Sen::rupiah(500)),
+        terminal_id: Some("k45"),
+        expires_at: Some(now() + chrono::TimeDelta::minutes(15)),
+        postal_code: Some("13120"),
+    };
+    let made = line.client.by_hand(&ByHand::Generate(generate), &Unlimited).await.unwrap().reply;
+    assert_eq!(made.ended, Ended::Done, "{made:?}");
+    let (qr, reference_no) = (made.qr_content.unwrap(), made.reference_no.unwrap());
+    let asked = line.client.asked("QR1", Some(&reference_no), None);
+    assert_eq!(line.client.query(&asked, &Unlimited).await.unwrap().answer.observation, Observation::Open);
+
+    let decode = Decode { partner_reference_no: "D1", qr_content: &qr, scanned_at: now() };
+    let read = line.client.by_hand(&ByHand::Decode(decode), &Unlimited).await.unwrap().reply;
+    assert_eq!((read.ended, read.merchant_name.as_deref()), (Ended::Done, Some("Green Pages")));
+    assert_eq!(read.amount, Some(Sen::rupiah(1200)), "DOKU cuts off the sen");
+
+    let token = line.client.customer_token(CustomerGrant::AuthCode("consent"), &Unlimited).await.unwrap();
+    let payment = Payment {
+        partner_reference_no: "P1",
+        amount: Sen::new(EXPECTED_SEN),
+        fee_amount: Some(Sen::rupiah(500)),
+        qr_content: &qr,
+        customer_token: Some(&token.token),
+    };
+    let paid = line.client.by_hand(&ByHand::Payment(payment), &Unlimited).await.unwrap();
+    assert_eq!(paid.reply.ended, Ended::Done, "{:?}", paid.reply);
+    assert_eq!(paid.reply.approval_code.as_deref(), Some("328580"));
+    let twice = line.client.by_hand(&ByHand::Payment(payment), &Unlimited).await.unwrap();
+    assert_eq!(twice.reply.ended, Ended::Refused);
+    let answer = line.client.query(&asked, &Unlimited).await.unwrap().answer;
+    assert_eq!((answer.observation, answer.amount), (Observation::Paid, Some(Sen::new(EXPECTED_SEN))));
+    let cancel = ByHand::Cancel(Cancel { partner_reference_no: "QR1", reference_no: None, reason: "closed" });
+    assert_eq!(line.client.by_hand(&cancel, &Unlimited).await.unwrap().reply.ended, Ended::Refused);
+}
+
+#[tokio::test]
+async fn a_cancelled_qr_is_cancelled_and_cannot_be_paid() {
+    let line = Line::to_doku("").await;
+    line.add("QR2", SimPayment::exact("QR2", EXPECTED_SEN).answering([Answer::status("01")]));
+    let cancel = ByHand::Cancel(Cancel { partner_reference_no: "QR2", reference_no: None, reason: "closed" });
+    let ended = line.client.by_hand(&cancel, &Unlimited).await.unwrap().reply;
+    assert!(ended.ended == Ended::Done && ended.cancel_time.is_some(), "{ended:?}");
+    assert_eq!(line.query("QR2").await.answer.observation, Observation::Cancelled);
+}
+
+#[tokio::test]
+async fn nobody_pays_or_cancels_by_hand_where_money_is_real() {
+    let transport = Arc::new(Transport::try_new().unwrap());
+    let account = Account::try_new(settings("doku", "https://api.doku.com".into(), "")).unwrap();
+    let client = AccountClient::new(Arc::new(account), transport, Arc::new(ExternalIds::new(1)), Arc::new(now));
+    let cancel = ByHand::Cancel(Cancel { partner_reference_no: "QR1", reference_no: None, reason: "closed" });
+    let refused = client.by_hand(&cancel, &Unlimited).await.unwrap_err().to_string();
+    assert!(refused.contains("sandbox"), "{refused}");
 }
