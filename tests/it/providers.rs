@@ -1,6 +1,8 @@
 //! Every provider against its own fixtures and its own document. A new provider adds a folder of cases and a page; the
 //! tests here find them.
 
+mod conformance;
+mod crosscheck;
 mod doors;
 mod line;
 mod lines;
@@ -113,7 +115,7 @@ fn account(provider: &dyn Provider, profile: Table) -> Account {
     Account::try_new(AccountSettings {
         name: format!("{}-main", provider.name()),
         provider: provider.name().into(),
-        base_url: "https://provider.invalid".into(),
+        base_url: "https://provider.invalid/base".into(),
         client_id: "client".into(),
         client_secret: "client-secret".into(),
         private_key: Some(pem.into()),
