@@ -10,8 +10,7 @@ use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 
 use super::{
-    Account, Asked, BuildError, ByHand, ByHandReply, Call, CustomerGrant, CustomerToken, Drift, ExternalIds, Service,
-    Transport, TransportError,
+    Account, Asked, BuildError, Call, Drift, ExternalIds, Service, Transport, TransportError,
     profile::TokenUse,
     token::{GrantedToken, Token, TokenCache, TokenError},
     wire::{HttpRequest, HttpResponse},
@@ -21,6 +20,10 @@ use crate::domain::{
     reply::{RefundReply, ReplyClass},
     snap_code::{QueryClass, ResponseCode},
 };
+
+mod by_hand;
+
+pub use by_hand::ByHandResult;
 
 /// What a call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,19 +127,6 @@ pub struct RefundResult {
     pub failure: Option<Failure>,
     /// The refund's request surely never reached the provider.
     pub is_unsent: bool,
-}
-
-/// The end of a call by hand.
-#[derive(Debug, Clone)]
-pub struct ByHandResult {
-    /// What was said.
-    pub reply: ByHandReply,
-    /// The body as it came, with our secrets out.
-    pub raw: Vec<u8>,
-    /// What stood around it.
-    pub meta: Meta,
-    /// For the breaker.
-    pub failure: Option<Failure>,
 }
 
 /// The query or the refund was not sent; at most a token was fetched.
@@ -253,62 +243,6 @@ impl AccountClient {
             reply: reading.reply,
             is_unsent: false,
         })
-    }
-
-    /// Makes one call for a person, once. What pays or cancels is refused outside the sandbox before anything leaves.
-    pub async fn by_hand<P: Permit>(&self, asked: &ByHand<'_>, permit: &P) -> Result<ByHandResult, CallError> {
-        let (account, provider) = (&*self.account, self.account.provider);
-        account.endpoint(asked.service())?;
-        if asked.is_risky() && !account.is_sandbox() {
-            return Err(BuildError::NotSandbox(asked.service()).into());
-        }
-        let unanswered = |doubt: &str, meta, failure| ByHandResult {
-            reply: ByHandReply::unknown(doubt),
-            raw: Vec::new(),
-            meta,
-            failure,
-        };
-        let token = match self.token(permit).await {
-            Ok(token) => token,
-            Err(TokenError::Denied) => return Err(Denied.into()),
-            Err(error) => return Ok(unanswered(NO_TOKEN, Meta::default(), token_failure(&error))),
-        };
-        let customer_token = asked.customer_token();
-        let sent = self
-            .send(token.as_ref(), CallKind::ByHand, permit, |call| {
-                provider.by_hand_request(account, asked, &Call { customer_token, ..*call })
-            })
-            .await?;
-        let response = match sent.response {
-            Ok(response) => response,
-            Err(error) => {
-                let meta = Meta { call_id: Some(sent.call_id), ..Meta::default() };
-                return Ok(unanswered(error.as_str(), meta, Some(Failure::Transport(error))));
-            }
-        };
-        let reply = provider.read_by_hand(asked, &response);
-        let secrets: Vec<&str> = customer_token.into_iter().collect();
-        Ok(ByHandResult {
-            failure: failure(response.status, response_code(reply.response_code.as_ref())),
-            meta: meta(&response, Vec::new(), sent.call_id),
-            raw: redact(self.without_secrets(response.body, token.as_ref()), &secrets),
-            reply,
-        })
-    }
-
-    /// Asks for a customer's token, once. Nothing keeps it here.
-    pub async fn customer_token<P: Permit>(
-        &self,
-        grant: CustomerGrant<'_>,
-        permit: &P,
-    ) -> Result<CustomerToken, TokenError> {
-        let provider = self.account.provider;
-        let unbuildable = |error: BuildError| TokenError::Unbuildable(error.to_string());
-        self.account.endpoint(Service::CustomerToken).map_err(unbuildable)?;
-        permit.call(CallKind::Token).await.map_err(|Denied| TokenError::Denied)?;
-        let request = provider.customer_token_request(&self.account, grant, (self.clock)()).map_err(unbuildable)?;
-        let response = self.transport.send(request, self.account.timeout).await.map_err(TokenError::Transport)?;
-        provider.read_customer_token(&response)
     }
 
     async fn query_once<P: Permit>(

@@ -10,7 +10,7 @@ use tokio::{
 use super::*;
 use crate::{
     domain::{fact::Echo, money::Sen, observation::Observation},
-    providers::{AccountSettings, by_hand::Decode, fixture},
+    providers::{AccountSettings, ByHand, by_hand::Decode, fixture},
 };
 
 /// A status and a body, or a closed connection.
