@@ -70,6 +70,8 @@ pub struct Asked<'a> {
     pub external_id: Option<&'a str>,
     /// The account's merchant.
     pub merchant_id: &'a str,
+    /// Money that goes out: asked about by its status, never as a payment.
+    pub is_payout: bool,
 }
 
 /// What the text of an answer to a query says, field by field, before any meaning.

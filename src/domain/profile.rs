@@ -71,6 +71,8 @@ pub struct Profile {
     pub status: StatusMap,
     /// References without which a query cannot be built.
     pub required: RequiredReferences,
+    /// The same for payouts, which are asked about in another way.
+    pub required_out: RequiredReferences,
     /// Validity of a QR whose order has no `expires_at`, seconds.
     pub default_validity_secs: i64,
     /// May `paidTime` date money? Some providers label UTC as WIB.

@@ -23,7 +23,7 @@ use crate::{
         runtime::AccountRuntime,
         settle::{self, Answered},
     },
-    providers::{BuildError, CallError, CallKind, Denied, Failure, Permit, QueryResult},
+    providers::{Asked, BuildError, CallError, CallKind, Denied, Failure, Permit, QueryResult},
     store::{Store, leases::Leased, limits::CallClass},
     telemetry::metrics,
 };
@@ -182,8 +182,9 @@ pub(crate) async fn ask(
         metrics::check_lateness(&account.name, late);
     }
     let bad_weather = account.weather.is_bad();
-    let asked =
+    let payment =
         account.client.asked(&row.partner_reference_no, row.reference_no.as_deref(), row.external_id.as_deref());
+    let asked = Asked { is_payout: row.is_payout, ..payment };
     let result = match account.client.query(&asked, &permit).await {
         Ok(result) => result,
         Err(CallError::Denied(_)) => return Ok(None),
@@ -202,11 +203,11 @@ pub(crate) async fn ask(
 }
 
 fn answered(ctx: &Ctx, row: &Leased, result: QueryResult, sent_at: DateTime<Utc>, bad_weather: bool) -> Answered {
-    let was_sent = result.meta.external_id.is_some();
+    let was_sent = result.meta.call_id.is_some();
     Answered {
         id: row.id,
         epoch: Some(row.epoch),
-        call_id: result.meta.external_id.unwrap_or_else(|| ctx.ids.next(ctx.clock.now())),
+        call_id: result.meta.call_id.unwrap_or_else(|| ctx.ids.next(ctx.clock.now())),
         answer: result.answer,
         sent_at: if was_sent { sent_at } else { ctx.clock.now() },
         raw: (!result.raw.is_empty()).then_some(result.raw),

@@ -246,6 +246,7 @@ fn settings(a: &crate::config::Account) -> AccountSettings {
         merchant_id: a.merchant_id.clone(),
         terminal_id: a.terminal_id.clone(),
         channel_id: a.channel_id.clone(),
+        customer_token: a.customer_token.clone(),
         inquiry: match a.inquiry {
             Inquiry::Query => "query".to_owned(),
             Inquiry::Status => "status".to_owned(),

@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 use toml::{Table, Value};
 
 use super::{
-    BuildError, Provider,
-    profile::{AuthMode, Limits, Operation, ProfileError, ProviderProfile},
+    Asked, BuildError, Provider,
+    profile::{AuthMode, Limits, Operation, ProfileError, ProviderProfile, SignedPath},
     provider,
+    service::Service,
     sign::{HmacKey, KeyError, RsaKey},
     snap,
     wire::Endpoint,
@@ -37,6 +38,8 @@ pub struct AccountSettings {
     pub terminal_id: Option<String>,
     /// CHANNEL-ID.
     pub channel_id: Option<String>,
+    /// The customer's token, where the provider asks on a customer's behalf.
+    pub customer_token: Option<SecretString>,
     /// How a payment is inquired: `query` or `status`.
     pub inquiry: String,
     /// Calls per second.
@@ -54,24 +57,19 @@ pub struct AccountSettings {
     pub profile: Table,
 }
 
-/// The endpoints of an account.
-#[derive(Debug, Clone)]
-pub struct Endpoints {
-    /// Of the B2B token.
-    pub token: Endpoint,
-    /// Of the query.
-    pub query: Endpoint,
-    /// Of the refund.
-    pub refund: Endpoint,
-}
-
 /// Values of every body, spelt once as this provider wants them.
 #[derive(Debug)]
 pub struct BodyTokens {
     /// `merchantId`.
     pub merchant_id: Box<RawValue>,
-    /// `serviceCode` of a query.
-    pub query_service_code: Box<RawValue>,
+    service_codes: BTreeMap<Service, Box<RawValue>>,
+}
+
+impl BodyTokens {
+    /// `serviceCode` of an inquiry.
+    pub fn service_code(&self, inquiry: Service) -> Option<&RawValue> {
+        self.service_codes.get(&inquiry).map(|token| &**token)
+    }
 }
 
 /// An account.
@@ -97,13 +95,16 @@ pub struct Account {
     pub limits: Limits,
     /// Longest time for one call.
     pub timeout: Duration,
+    /// How payments are inquired; payouts always by their status.
+    pub inquiry: Service,
     /// Where its calls go.
-    pub endpoints: Endpoints,
+    endpoints: BTreeMap<Service, Endpoint>,
     /// Values of every body.
     pub tokens: BodyTokens,
     pub(super) hmac_key: HmacKey,
     pub(super) rsa_key: Option<RsaKey>,
     pub(super) client_secret: SecretString,
+    pub(super) customer_token: Option<SecretString>,
 }
 
 /// Why an account cannot be used. The name of the account is in every message.
@@ -153,6 +154,14 @@ pub enum AccountError {
         /// The provider.
         provider: &'static str,
     },
+    /// The provider answers only on behalf of a customer, and there is none.
+    #[error("account `{account}`: {provider} needs `customer_token`, the customer's B2B2C token, for every query")]
+    NoCustomerToken {
+        /// The account.
+        account: String,
+        /// The provider.
+        provider: &'static str,
+    },
     /// A value that cannot stand in a header, a URL or a body.
     #[error("account `{account}`: `{key}` is empty, too long, or holds characters that HTTP cannot carry")]
     Value {
@@ -171,27 +180,27 @@ impl Account {
             account: account.clone(),
             provider: settings.provider.clone(),
         })?;
-        if !provider.inquiries().contains(&settings.inquiry.as_str()) {
-            return Err(AccountError::UnknownInquiry {
-                account,
-                provider: provider.name(),
-                inquiry: settings.inquiry,
-                known: provider.inquiries().join(", "),
-            });
-        }
-        let profile = ProviderProfile::load(provider, &settings.profile, ladder_table(&settings.ladder))
+        let inquiry = inquiry(provider, &settings)?;
+        let mut profile = ProviderProfile::load(provider, &settings.profile, ladder_table(&settings.ladder))
             .map_err(|source| AccountError::Profile { account: account.clone(), source })?;
+        if inquiry == Service::Status {
+            profile.rules.required = profile.rules.required_out;
+        }
+        let asks_for_customer = profile.operation(inquiry).is_some_and(|o| o.customer_token.is_some());
+        if asks_for_customer && settings.customer_token.as_ref().is_none_or(|t| t.expose_secret().is_empty()) {
+            return Err(AccountError::NoCustomerToken { account, provider: provider.name() });
+        }
         let private_key = settings
             .private_key
             .as_ref()
             .ok_or_else(|| AccountError::NoPrivateKey { account: account.clone(), provider: provider.name() })?;
         let rsa_key = RsaKey::from_pem(private_key).map_err(|source| AccountError::Key { account, source })?;
-        Self::assemble(settings, provider, profile, rsa_key)
+        Self::assemble(settings, (provider, inquiry), profile, rsa_key)
     }
 
     fn assemble(
         settings: AccountSettings,
-        provider: &'static dyn Provider,
+        (provider, inquiry): (&'static dyn Provider, Service),
         profile: ProviderProfile,
         rsa_key: RsaKey,
     ) -> Result<Self, AccountError> {
@@ -209,16 +218,21 @@ impl Account {
             return Err(refuse("client_secret"));
         }
         let (host, base_path) = split_url(&settings.base_url).ok_or_else(|| refuse("base_url"))?;
+        let token = settings.customer_token.as_ref().map(ExposeSecret::expose_secret);
+        if token.is_some_and(|token| !snap::is_header_safe(token)) {
+            return Err(refuse("customer_token"));
+        }
+        let base_url = settings.base_url.trim_end_matches('/');
+        let signed_base = match profile.signed_path {
+            SignedPath::Full => base_path,
+            SignedPath::Operation => "",
+        };
         let endpoint = |operation: &Operation| Endpoint {
             method: operation.method,
-            url: Arc::from(format!("{}{}", settings.base_url.trim_end_matches('/'), operation.path)),
-            path: Arc::from(format!("{}{}", base_path, operation.path)),
+            url: Arc::from(format!("{base_url}{}", operation.path)),
+            path: Arc::from(format!("{signed_base}{}", operation.path)),
         };
-        let endpoints = Endpoints {
-            token: endpoint(&profile.operations.token),
-            query: endpoint(&profile.operations.query),
-            refund: endpoint(&profile.operations.refund),
-        };
+        let endpoints = profile.operations.iter().map(|(service, o)| (*service, endpoint(o))).collect();
         let tokens = body_tokens(&settings.merchant_id, &profile).map_err(|_| refuse("merchant_id"))?;
         let limits = Limits {
             per_second: settings.per_second.unwrap_or(profile.limits.per_second),
@@ -235,6 +249,8 @@ impl Account {
             merchant_id: settings.merchant_id,
             terminal_id: settings.terminal_id,
             client_secret: settings.client_secret,
+            customer_token: settings.customer_token,
+            inquiry,
             provider,
             profile,
             channel_id,
@@ -244,6 +260,16 @@ impl Account {
         })
     }
 
+    /// Where a call goes.
+    pub fn endpoint(&self, service: Service) -> Result<&Endpoint, BuildError> {
+        self.endpoints.get(&service).ok_or(BuildError::Unsupported { provider: self.provider.name(), service })
+    }
+
+    /// How this row is inquired. Money out is not money in: a payout is never asked about as a payment.
+    pub fn inquiry_of(&self, asked: &Asked<'_>) -> Service {
+        if asked.is_payout { Service::Status } else { self.inquiry }
+    }
+
     /// Is this the provider's sandbox (or this machine), where money is play money?
     pub fn is_sandbox(&self) -> bool {
         let is_loopback = matches!(self.host.as_str(), "localhost" | "127.0.0.1" | "[::1]");
@@ -251,12 +277,28 @@ impl Account {
     }
 }
 
+fn inquiry(provider: &dyn Provider, settings: &AccountSettings) -> Result<Service, AccountError> {
+    let inquiries = || provider.services().iter().filter(|s| matches!(s, Service::Query | Service::Status));
+    inquiries().find(|s| s.as_str() == settings.inquiry).copied().ok_or_else(|| AccountError::UnknownInquiry {
+        account: settings.name.clone(),
+        provider: provider.name(),
+        inquiry: settings.inquiry.clone(),
+        known: inquiries().map(|s| s.as_str()).collect::<Vec<_>>().join(", "),
+    })
+}
+
 fn body_tokens(merchant_id: &str, profile: &ProviderProfile) -> Result<BodyTokens, BuildError> {
-    let query = &profile.operations.query;
-    let service_code = query.sent_service_code.as_ref().unwrap_or(&query.service_code);
+    let service_code = |service| {
+        let operation = profile.operation(service)?;
+        let code = operation.sent_service_code.as_ref().unwrap_or(&operation.service_code);
+        Some(snap::id_token(code, profile.ids_as))
+    };
     Ok(BodyTokens {
         merchant_id: snap::id_token(merchant_id, profile.ids_as)?,
-        query_service_code: snap::id_token(service_code, profile.ids_as)?,
+        service_codes: [Service::Query, Service::Status]
+            .into_iter()
+            .filter_map(|service| Some(service_code(service)?.map(|token| (service, token))))
+            .collect::<Result<_, _>>()?,
     })
 }
 

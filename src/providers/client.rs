@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 
 use super::{
-    Account, Asked, BuildError, Call, Drift, ExternalIds, Transport, TransportError,
+    Account, Asked, BuildError, Call, Drift, ExternalIds, Service, Transport, TransportError,
+    profile::TokenUse,
     token::{GrantedToken, Token, TokenCache, TokenError},
     wire::{HttpRequest, HttpResponse},
 };
@@ -19,6 +20,10 @@ use crate::domain::{
     reply::{RefundReply, ReplyClass},
     snap_code::{QueryClass, ResponseCode},
 };
+
+mod by_hand;
+
+pub use by_hand::ByHandResult;
 
 /// What a call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +34,8 @@ pub enum CallKind {
     Query,
     /// A refund.
     Refund,
+    /// A call that a person makes.
+    ByHand,
 }
 
 impl CallKind {
@@ -38,6 +45,7 @@ impl CallKind {
             Self::Token => "token",
             Self::Query => "query",
             Self::Refund => "refund",
+            Self::ByHand => "by_hand",
         }
     }
 }
@@ -89,8 +97,8 @@ pub struct Meta {
     pub date: Option<DateTime<Utc>>,
     /// Harmless oddities of the body.
     pub drift: Vec<Drift>,
-    /// The X-EXTERNAL-ID of the last call; `None`: none was made.
-    pub external_id: Option<String>,
+    /// The id of the last call, and its X-EXTERNAL-ID unless the account's is fixed; `None`: none was made.
+    pub call_id: Option<String>,
 }
 
 /// The end of a query.
@@ -149,7 +157,7 @@ impl fmt::Debug for AccountClient {
 
 /// One HTTP call's end, before anybody reads it.
 struct Sent {
-    external_id: String,
+    call_id: String,
     response: Result<HttpResponse, TransportError>,
 }
 
@@ -164,32 +172,33 @@ impl AccountClient {
         &self.account
     }
 
-    /// What is asked about one row, with this account's merchant.
+    /// What is asked about one payment, with this account's merchant. For a payout, set `is_payout`.
     pub fn asked<'a>(
         &'a self,
         partner_reference_no: &'a str,
         reference_no: Option<&'a str>,
         external_id: Option<&'a str>,
     ) -> Asked<'a> {
-        Asked { partner_reference_no, reference_no, external_id, merchant_id: &self.account.merchant_id }
+        let merchant_id = &self.account.merchant_id;
+        Asked { partner_reference_no, reference_no, external_id, merchant_id, is_payout: false }
     }
 
     /// Asks about one payment. An answer that could not be had or believed is INDETERMINATE, never an error.
     pub async fn query<P: Permit>(&self, asked: &Asked<'_>, permit: &P) -> Result<QueryResult, CallError> {
+        // No token is fetched for what cannot be asked.
+        self.account.endpoint(self.account.inquiry_of(asked))?;
         let token = match self.token(permit).await {
             Ok(token) => token,
             Err(TokenError::Denied) => return Err(Denied.into()),
             Err(error) => return Ok(without_token(&error)),
         };
-        let first = self.query_once(asked, &token, permit).await?;
+        let first = self.query_once(asked, token.as_ref(), permit).await?;
         let is_token_refused = response_code(first.answer.response_code.as_ref())
             .is_some_and(|code| code.query_class() == QueryClass::TokenInvalid);
-        if !is_token_refused {
-            return Ok(first);
-        }
-        self.tokens.drop_if_current(&token);
+        let Some(refused) = token.filter(|_| is_token_refused) else { return Ok(first) };
+        self.tokens.drop_if_current(&refused);
         match self.token(permit).await {
-            Ok(fresh) => match self.query_once(asked, &fresh, permit).await {
+            Ok(fresh) => match self.query_once(asked, fresh.as_ref(), permit).await {
                 Err(CallError::Denied(Denied)) => Ok(first),
                 second => second,
             },
@@ -205,29 +214,32 @@ impl AccountClient {
         body: &str,
         permit: &P,
     ) -> Result<RefundResult, CallError> {
+        self.account.endpoint(Service::Refund)?;
         let token = match self.token(permit).await {
             Ok(token) => token,
             Err(TokenError::Denied) => return Err(Denied.into()),
             Err(error) => return Ok(refund_without_token(&error)),
         };
         let sent = self
-            .send(&token, CallKind::Refund, permit, |call| {
+            .send(token.as_ref(), CallKind::Refund, permit, |call| {
                 self.account.provider.refund_request(&self.account, body, call)
             })
             .await?;
         let response = match sent.response {
             Ok(response) => response,
-            Err(error) => return Ok(refund_unanswered(error, sent.external_id)),
+            Err(error) => return Ok(refund_unanswered(error, sent.call_id)),
         };
         let reading = self.account.provider.read_refund(&self.account, asked, &response);
         let code = response_code(reading.reply.response_code.as_ref());
-        if code.is_some_and(|code| code.query_class() == QueryClass::TokenInvalid) {
-            self.tokens.drop_if_current(&token);
+        if let Some(token) = &token
+            && code.is_some_and(|code| code.query_class() == QueryClass::TokenInvalid)
+        {
+            self.tokens.drop_if_current(token);
         }
         Ok(RefundResult {
             failure: failure(response.status, code),
-            meta: meta(&response, reading.drift, sent.external_id),
-            raw: self.without_secrets(response.body, &token),
+            meta: meta(&response, reading.drift, sent.call_id),
+            raw: self.without_secrets(response.body, token.as_ref()),
             reply: reading.reply,
             is_unsent: false,
         })
@@ -236,7 +248,7 @@ impl AccountClient {
     async fn query_once<P: Permit>(
         &self,
         asked: &Asked<'_>,
-        token: &Arc<Token>,
+        token: Option<&Arc<Token>>,
         permit: &P,
     ) -> Result<QueryResult, CallError> {
         let sent = self
@@ -250,7 +262,7 @@ impl AccountClient {
                 return Ok(QueryResult {
                     answer: Answer::indeterminate(error.as_str()),
                     raw: Vec::new(),
-                    meta: Meta { external_id: Some(sent.external_id), ..Meta::default() },
+                    meta: Meta { call_id: Some(sent.call_id), ..Meta::default() },
                     failure: Some(Failure::Transport(error)),
                 });
             }
@@ -258,7 +270,7 @@ impl AccountClient {
         let reading = self.account.provider.read_query(&self.account, asked, &response);
         Ok(QueryResult {
             failure: failure(response.status, response_code(reading.answer.response_code.as_ref())),
-            meta: meta(&response, reading.drift, sent.external_id),
+            meta: meta(&response, reading.drift, sent.call_id),
             raw: self.without_secrets(response.body, token),
             answer: reading.answer,
         })
@@ -267,25 +279,31 @@ impl AccountClient {
     /// Waits for leave, then builds and sends: the timestamp is that of the call, not of the wait.
     async fn send<P: Permit>(
         &self,
-        token: &Token,
+        token: Option<&Arc<Token>>,
         kind: CallKind,
         permit: &P,
         build: impl Fn(&Call<'_>) -> Result<HttpRequest, BuildError>,
     ) -> Result<Sent, CallError> {
         let make = || {
             let at = (self.clock)();
-            let external_id = self.ids.next(at);
-            let request = build(&Call { token: &token.text, external_id: &external_id, at })?;
-            Ok::<_, BuildError>((request, external_id))
+            let call_id = self.ids.next(at);
+            let external_id = self.account.profile.fixed_external_id.as_ref().unwrap_or(&call_id);
+            let token = token.map(|token| token.text.as_str());
+            let request = build(&Call { token, customer_token: None, external_id, at })?;
+            Ok::<_, BuildError>((request, call_id))
         };
         permit.call(kind).await?;
-        let (request, external_id) = make()?;
+        let (request, call_id) = make()?;
         let response = self.transport.send(request, self.account.timeout).await;
-        Ok(Sent { external_id, response })
+        Ok(Sent { call_id, response })
     }
 
-    async fn token<P: Permit>(&self, permit: &P) -> Result<Arc<Token>, TokenError> {
-        self.tokens.get(|| self.fetch_token(permit)).await
+    async fn token<P: Permit>(&self, permit: &P) -> Result<Option<Arc<Token>>, TokenError> {
+        match self.account.profile.tokens {
+            TokenUse::Cached => self.tokens.get(|| self.fetch_token(permit)).await.map(Some),
+            TokenUse::OneTime => Ok(Some(Token::one_time(self.fetch_token(permit).await?))),
+            TokenUse::None => Ok(None),
+        }
     }
 
     async fn fetch_token<P: Permit>(&self, permit: &P) -> Result<GrantedToken, TokenError> {
@@ -298,9 +316,12 @@ impl AccountClient {
         provider.read_token(&response)
     }
 
-    /// The body without the token and the client secret, should the provider repeat them.
-    fn without_secrets(&self, body: Vec<u8>, token: &Token) -> Vec<u8> {
-        let secrets = [token.text.as_str(), self.account.client_secret.expose_secret()];
+    /// The body without the tokens and the client secret, should the provider repeat them.
+    fn without_secrets(&self, body: Vec<u8>, token: Option<&Arc<Token>>) -> Vec<u8> {
+        let customer_token = self.account.customer_token.as_ref().map(ExposeSecret::expose_secret);
+        let token = token.map(|token| token.text.as_str());
+        let secrets: Vec<&str> =
+            [Some(self.account.client_secret.expose_secret()), token, customer_token].into_iter().flatten().collect();
         redact(body, &secrets)
     }
 }
@@ -337,13 +358,13 @@ fn failure(http_status: u16, code: Option<ResponseCode>) -> Option<Failure> {
     }
 }
 
-fn meta(response: &HttpResponse, drift: Vec<Drift>, external_id: String) -> Meta {
+fn meta(response: &HttpResponse, drift: Vec<Drift>, call_id: String) -> Meta {
     Meta {
         http_status: Some(response.status),
         retry_after_secs: response.retry_after_secs().or_else(|| response.exhausted_for_secs()),
         date: response.date(),
         drift,
-        external_id: Some(external_id),
+        call_id: Some(call_id),
     }
 }
 
@@ -382,12 +403,12 @@ fn refund_without_token(error: &TokenError) -> RefundResult {
 }
 
 /// A refund without an answer is unknown, unless the request surely never left: then it is for later.
-fn refund_unanswered(error: TransportError, external_id: String) -> RefundResult {
+fn refund_unanswered(error: TransportError, call_id: String) -> RefundResult {
     let class = if error.is_surely_unsent() { ReplyClass::Later } else { ReplyClass::Unknown };
     RefundResult {
         reply: RefundReply { class, ..RefundReply::unknown(error.as_str()) },
         raw: Vec::new(),
-        meta: Meta { external_id: Some(external_id), ..Meta::default() },
+        meta: Meta { call_id: Some(call_id), ..Meta::default() },
         failure: Some(Failure::Transport(error)),
         is_unsent: error.is_surely_unsent(),
     }

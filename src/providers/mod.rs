@@ -5,15 +5,21 @@
 //! (`tests/fixtures/providers/doku`) and one line in [`PROVIDERS`]. Reading order: `doku`, `snap`, `json`, `client`.
 
 pub mod account;
+pub mod brick;
+pub mod by_hand;
 pub mod client;
+pub mod customer;
 pub mod doku;
 pub mod ids;
 pub mod json;
+pub mod paydia;
 pub mod profile;
+pub mod service;
 pub mod sign;
 pub mod snap;
 pub mod token;
 pub mod transport;
+pub mod winpay;
 pub mod wire;
 
 use std::fmt;
@@ -26,13 +32,18 @@ use wire::{HttpRequest, HttpResponse};
 
 pub use crate::domain::observe::Asked;
 pub use account::{Account, AccountError, AccountSettings};
-pub use client::{AccountClient, CallError, CallKind, Denied, Failure, Permit, QueryResult, RefundResult};
+pub use by_hand::{ByHand, ByHandReply, Ended};
+pub use client::{
+    AccountClient, ByHandResult, CallError, CallKind, Denied, Failure, Permit, QueryResult, RefundResult,
+};
+pub use customer::{CustomerGrant, CustomerToken};
 pub use ids::ExternalIds;
 pub use profile::{ProfileError, ProviderProfile};
+pub use service::Service;
 pub use transport::{Transport, TransportError};
 
 /// Every provider that rekon knows.
-static PROVIDERS: [&dyn Provider; 1] = [&doku::Doku];
+static PROVIDERS: [&dyn Provider; 4] = [&doku::Doku, &paydia::Paydia, &brick::Brick, &winpay::Winpay];
 
 /// Every provider that rekon knows.
 pub fn providers() -> &'static [&'static dyn Provider] {
@@ -52,37 +63,82 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Its embedded profile, as text.
     fn profile_toml(&self) -> &'static str;
 
-    /// How a payment may be inquired: the values of `inquiry` that this provider has. The first is the default.
-    fn inquiries(&self) -> &'static [&'static str];
+    /// What this adapter can do. Its profile describes exactly these, and both are compared at start; the methods below
+    /// are called for nothing else.
+    fn services(&self) -> &'static [Service];
 
-    /// The request for a B2B token.
-    fn token_request(&self, account: &Account, at: DateTime<Utc>) -> Result<HttpRequest, BuildError>;
+    /// The request for a B2B token; by the standard.
+    fn token_request(&self, account: &Account, at: DateTime<Utc>) -> Result<HttpRequest, BuildError> {
+        snap::token_request(account, at)
+    }
 
-    /// The token in its answer.
-    fn read_token(&self, response: &HttpResponse) -> Result<GrantedToken, TokenError>;
+    /// The token in its answer; by the standard.
+    fn read_token(&self, response: &HttpResponse) -> Result<GrantedToken, TokenError> {
+        snap::read_token(response)
+    }
 
-    /// The request for a payment's status.
+    /// The request for what became of a payment, or of a payout ([`Account::inquiry_of`]).
     fn query_request(&self, account: &Account, asked: &Asked<'_>, call: &Call<'_>) -> Result<HttpRequest, BuildError>;
 
-    /// What its answer says.
-    fn read_query(&self, account: &Account, asked: &Asked<'_>, response: &HttpResponse) -> QueryReading;
+    /// What its answer says; by the standard.
+    fn read_query(&self, account: &Account, asked: &Asked<'_>, response: &HttpResponse) -> QueryReading {
+        snap::read_query(account, asked, response)
+    }
 
     /// The body of a refund: stored before the first call, and sent and sent again byte for byte.
-    fn refund_body(&self, account: &Account, refund: &RefundOrder<'_>) -> Result<String, BuildError>;
+    fn refund_body(&self, account: &Account, _refund: &RefundOrder<'_>) -> Result<String, BuildError> {
+        Err(BuildError::Unsupported { provider: account.provider.name(), service: Service::Refund })
+    }
 
-    /// A refund request around a stored body.
-    fn refund_request(&self, account: &Account, body: &str, call: &Call<'_>) -> Result<HttpRequest, BuildError>;
+    /// A refund request around a stored body; by the standard.
+    fn refund_request(&self, account: &Account, body: &str, call: &Call<'_>) -> Result<HttpRequest, BuildError> {
+        snap::transaction(account, Service::Refund, body.as_bytes().to_vec(), call)
+    }
 
-    /// What its answer says.
-    fn read_refund(&self, account: &Account, asked: &Asked<'_>, response: &HttpResponse) -> RefundReading;
+    /// What its answer says; by the standard.
+    fn read_refund(&self, account: &Account, asked: &Asked<'_>, response: &HttpResponse) -> RefundReading {
+        snap::read_refund(account, asked, response)
+    }
+
+    /// A request that a person makes.
+    fn by_hand_request(
+        &self,
+        account: &Account,
+        asked: &ByHand<'_>,
+        _call: &Call<'_>,
+    ) -> Result<HttpRequest, BuildError> {
+        Err(BuildError::Unsupported { provider: account.provider.name(), service: asked.service() })
+    }
+
+    /// What its answer says; by the standard.
+    fn read_by_hand(&self, asked: &ByHand<'_>, response: &HttpResponse) -> ByHandReply {
+        by_hand::read(asked, response)
+    }
+
+    /// The request for a customer's token; by the standard.
+    fn customer_token_request(
+        &self,
+        account: &Account,
+        grant: CustomerGrant<'_>,
+        at: DateTime<Utc>,
+    ) -> Result<HttpRequest, BuildError> {
+        customer::request(account, grant, at)
+    }
+
+    /// The token in its answer; by the standard.
+    fn read_customer_token(&self, response: &HttpResponse) -> Result<CustomerToken, TokenError> {
+        customer::read(response)
+    }
 }
 
 /// What differs from call to call.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
-    /// The B2B token, without "Bearer ".
-    pub token: &'a str,
-    /// X-EXTERNAL-ID: new for every HTTP call.
+    /// The B2B token, without "Bearer "; `None` where the provider has none.
+    pub token: Option<&'a str>,
+    /// The customer's token, where the call is made for another customer than the account's.
+    pub customer_token: Option<&'a str>,
+    /// X-EXTERNAL-ID: new for every HTTP call, unless the account's is fixed.
     pub external_id: &'a str,
     /// The time of the call; becomes X-TIMESTAMP.
     pub at: DateTime<Utc>,
@@ -148,6 +204,20 @@ pub enum BuildError {
         /// The longest it may be.
         max: usize,
     },
+    /// The provider has no such call, or rekon does not know it.
+    #[error("{provider} has no `{service}` that rekon knows")]
+    Unsupported {
+        /// The provider.
+        provider: &'static str,
+        /// The call.
+        service: Service,
+    },
+    /// The call is made on a customer's behalf, and nobody said whose.
+    #[error("the call needs the customer's B2B2C token: set customer_token in jobs.toml, or give one")]
+    NoCustomerToken,
+    /// Real money, by hand.
+    #[error("`{0}` by hand is for the sandbox, and this account's base_url is none")]
+    NotSandbox(Service),
     /// The account has no private key.
     #[error("the account has no private_key, and the provider's token or signature needs one: set it in jobs.toml")]
     NoPrivateKey,

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Provider, wire::Method};
+use super::{Provider, service::Service};
 use crate::{
     config::nearest_name,
     domain::{
@@ -18,86 +18,11 @@ use crate::{
     },
 };
 
-/// How transactions are signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthMode {
-    /// HMAC-SHA512 with the client secret, over the token too.
-    Symmetric,
-    /// SHA256withRSA with the private key, without the token.
-    Asymmetric,
-}
+mod words;
 
-/// How amounts are typed in requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AmountAs {
-    /// `"1200.00"`, as the standard has it.
-    String,
-    /// `1200`, `1200.25`.
-    Number,
-}
-
-/// How digits-only identifiers are typed in requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IdsAs {
-    /// `"2997"`.
-    String,
-    /// `2997`, unless a leading zero would be lost.
-    Number,
-}
-
-/// The field that tells two payments of one order apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PaymentId {
-    /// `additionalInfo.approvalCode`.
-    ApprovalCode,
-    /// `originalReferenceNo`.
-    ReferenceNo,
-    /// `additionalInfo.rrn`.
-    Rrn,
-}
-
-/// One call of a provider.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Operation {
-    /// The HTTP method.
-    pub method: Method,
-    /// The path after the account's `base_url`.
-    pub path: String,
-    /// The service's two digits.
-    pub service_code: String,
-    /// `serviceCode` in the body, where the call has one.
-    #[serde(default)]
-    pub sent_service_code: Option<String>,
-}
-
-/// The calls that rekon makes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Operations {
-    /// The B2B token.
-    pub token: Operation,
-    /// The status of a payment.
-    pub query: Operation,
-    /// A refund.
-    pub refund: Operation,
-}
-
-/// How hard a provider may be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Calls per second, of every kind and all replicas together.
-    pub per_second: u32,
-    /// Calls that may come at once after a pause.
-    pub burst: u32,
-    /// Calls in flight per process.
-    pub concurrency: u32,
-}
+pub use words::{
+    AmountAs, AuthMode, CustomerTokenAs, IdsAs, Limits, Operation, ParamsIn, PaymentId, SignedPath, TokenUse,
+};
 
 /// A profile with an account's replacements.
 #[derive(Debug, Clone)]
@@ -114,6 +39,12 @@ pub struct ProviderProfile {
     pub sandbox_hosts: Vec<String>,
     /// How transactions are signed.
     pub auth: AuthMode,
+    /// What becomes of a B2B token.
+    pub tokens: TokenUse,
+    /// Which path is signed.
+    pub signed_path: SignedPath,
+    /// One X-EXTERNAL-ID for every call; `None`: a new one for each, as the standard has it.
+    pub fixed_external_id: Option<String>,
     /// CHANNEL-ID, where the account names none.
     pub channel_id: String,
     /// How digits-only identifiers are typed.
@@ -122,8 +53,8 @@ pub struct ProviderProfile {
     pub amount_as: AmountAs,
     /// What tells two payments apart.
     pub payment_id: PaymentId,
-    /// The calls.
-    pub operations: Operations,
+    /// The calls, by service: exactly those that the adapter can make.
+    pub operations: BTreeMap<Service, Operation>,
     /// How hard it may be asked.
     pub limits: Limits,
     /// Longest time for one call.
@@ -166,6 +97,15 @@ pub enum ProfileError {
     /// A number that must not be zero.
     #[error("`limits.{0}` must be at least 1")]
     ZeroLimit(&'static str),
+    /// The adapter and its profile disagree about what can be done.
+    #[error("the profile describes other operations than the adapter has: {0}")]
+    Operations(String),
+    /// Refunds where there are none.
+    #[error("`refund_by_api` is true and rekon knows no refund call of this provider: set it to false")]
+    NoRefund,
+    /// HMAC signs the token too.
+    #[error("`auth` is symmetric and `tokens` is none: a symmetric signature covers a token")]
+    NoToken,
 }
 
 /// The file as it stands.
@@ -178,6 +118,9 @@ struct File {
     hosts: Vec<String>,
     sandbox_hosts: Vec<String>,
     auth: AuthMode,
+    tokens: TokenUse,
+    signed_path: SignedPath,
+    external_id: String,
     channel_id: String,
     ids_as: IdsAs,
     amount_as: AmountAs,
@@ -189,8 +132,10 @@ struct File {
     refund_repeat: RefundRepeat,
     timeout: String,
     required: RequiredReferences,
+    #[serde(default)]
+    required_by_status: RequiredReferences,
     limits: Limits,
-    operations: Operations,
+    operations: BTreeMap<Service, Operation>,
     status: BTreeMap<String, StatusMeaning>,
     ladder: BTreeMap<String, Vec<String>>,
 }
@@ -209,7 +154,13 @@ impl ProviderProfile {
         }
         let version = fingerprint(&Value::Table(table.clone()).to_string());
         let file: File = Value::Table(table).try_into()?;
+        check_abilities(provider, &file)?;
         Self::check(file, version)
+    }
+
+    /// How a call is made; `None` where this provider has no such call.
+    pub fn operation(&self, service: Service) -> Option<&Operation> {
+        self.operations.get(&service)
     }
 
     fn check(file: File, version: String) -> Result<Self, ProfileError> {
@@ -233,6 +184,7 @@ impl ProviderProfile {
             provider: file.provider,
             status: StatusMap::try_new(file.status)?,
             required: file.required,
+            required_out: file.required_by_status,
             default_validity_secs: seconds("default_validity", &file.default_validity)?,
             paid_time_trusted: file.paid_time_trusted,
             refund: file.refund_by_api.then_some(ability),
@@ -245,6 +197,9 @@ impl ProviderProfile {
             hosts: file.hosts,
             sandbox_hosts: file.sandbox_hosts,
             auth: file.auth,
+            tokens: file.tokens,
+            signed_path: file.signed_path,
+            fixed_external_id: Some(file.external_id).filter(|id| !id.is_empty()),
             channel_id: file.channel_id,
             ids_as: file.ids_as,
             amount_as: file.amount_as,
@@ -255,6 +210,24 @@ impl ProviderProfile {
             version,
         })
     }
+}
+
+/// Can the adapter do what the profile promises, and does the profile describe all that it can do?
+fn check_abilities(provider: &dyn Provider, file: &File) -> Result<(), ProfileError> {
+    let can = provider.services();
+    let unknown = file.operations.keys().filter(|service| !can.contains(service));
+    let missing = can.iter().filter(|service| !file.operations.contains_key(service));
+    let differences: Vec<&str> = unknown.chain(missing).map(|service| service.as_str()).collect();
+    if !differences.is_empty() {
+        return Err(ProfileError::Operations(differences.join(", ")));
+    }
+    if file.refund_by_api && !can.contains(&Service::Refund) {
+        return Err(ProfileError::NoRefund);
+    }
+    if file.auth == AuthMode::Symmetric && file.tokens == TokenUse::None {
+        return Err(ProfileError::NoToken);
+    }
+    Ok(())
 }
 
 /// Tables whose keys are data; their names are checked where they are read.

@@ -1,26 +1,24 @@
 //! What the providers of the SNAP BI standard have in common: headers, the token service, and how the fields of an
 //! answer are called. An adapter takes from here what its provider does by the book.
 
-use std::fmt;
-
 use chrono::{DateTime, FixedOffset, Utc};
+use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
 
 use super::{
-    Account, Asked, BuildError, Call, Drift, QueryReading, RefundReading,
+    Account, BuildError, Call,
     json::Object,
-    profile::{AmountAs, AuthMode, IdsAs, PaymentId},
+    profile::{AmountAs, AuthMode, CustomerTokenAs, IdsAs},
+    service::Service,
     sign::ToSign,
     token::{GrantedToken, TokenError},
     wire::{Endpoint, HttpRequest, HttpResponse},
 };
-use crate::domain::{
-    fact::Answer,
-    money::Sen,
-    observe::{Reading, Said, doubt, doubt_of_http, is_same_reference, observe, paid_time, plain_text},
-    reply::{RefundReply, ReplyClass},
-    snap_code::ResponseCode,
-};
+use crate::domain::{money::Sen, observe::Said, snap_code::ResponseCode};
+
+mod answer;
+
+pub use answer::{read_query, read_refund, read_status};
 
 const WIB_SECS: i32 = 7 * 3600;
 /// The life of a token that names none (ASPI: 900 s).
@@ -47,41 +45,114 @@ pub(super) fn wib(at: DateTime<Utc>) -> DateTime<FixedOffset> {
 /// A signed transaction request: the standard's headers over exactly these bytes.
 pub fn transaction(
     account: &Account,
-    endpoint: &Endpoint,
+    service: Service,
+    body: Vec<u8>,
+    call: &Call<'_>,
+) -> Result<HttpRequest, BuildError> {
+    let endpoint = account.endpoint(service)?.clone();
+    signed(account, service, endpoint, body, call)
+}
+
+/// The same without a body: the parameters stand in the URL, and are signed there.
+pub fn transaction_in_url(
+    account: &Account,
+    service: Service,
+    params: &[(&str, &str)],
+    call: &Call<'_>,
+) -> Result<HttpRequest, BuildError> {
+    let endpoint = account.endpoint(service)?;
+    let pairs: Vec<String> = params.iter().map(|(name, value)| format!("{name}={}", in_url(value))).collect();
+    let query = pairs.join("&");
+    let endpoint = Endpoint {
+        method: endpoint.method,
+        url: format!("{}?{query}", endpoint.url).into(),
+        path: format!("{}?{query}", endpoint.path).into(),
+    };
+    signed(account, service, endpoint, Vec::new(), call)
+}
+
+/// Percent-encodes all but the characters that never need it, so that no client or proxy spells them in another way.
+fn in_url(value: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |n: u8| HEX.get(usize::from(n)).copied().map_or('0', char::from);
+    value.bytes().fold(String::with_capacity(value.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.extend(['%', digit(byte >> 4), digit(byte & 0xf)]);
+        }
+        out
+    })
+}
+
+fn signed(
+    account: &Account,
+    service: Service,
+    endpoint: Endpoint,
     body: Vec<u8>,
     call: &Call<'_>,
 ) -> Result<HttpRequest, BuildError> {
     let timestamp = timestamp(call.at);
     let to_sign = ToSign { method: endpoint.method.as_str(), path: &endpoint.path, body: &body, timestamp: &timestamp };
     let signature = match account.profile.auth {
-        AuthMode::Symmetric => account.hmac_key.sign(&to_sign, call.token),
+        AuthMode::Symmetric => account.hmac_key.sign(&to_sign, call.token.unwrap_or_default()),
         AuthMode::Asymmetric => account.rsa_key.as_ref().ok_or(BuildError::NoPrivateKey)?.sign(&to_sign)?,
     };
-    let mut headers = Vec::with_capacity(8);
+    let mut headers = Vec::with_capacity(9);
     headers.push(("content-type", "application/json".to_owned()));
-    headers.push(("authorization", format!("Bearer {}", call.token)));
+    headers.extend(call.token.map(|token| ("authorization", format!("Bearer {token}"))));
+    headers.extend(customer_header(account, service, call)?);
     headers.push(("x-timestamp", timestamp));
     headers.push(("x-signature", signature));
     headers.push(("x-partner-id", account.client_id.clone()));
     headers.push(("x-external-id", call.external_id.to_owned()));
     headers.push(("channel-id", account.channel_id.clone()));
-    Ok(HttpRequest { endpoint: endpoint.clone(), headers, body })
+    Ok(HttpRequest { endpoint, headers, body })
+}
+
+/// Authorization-Customer, where the call has one.
+fn customer_header(
+    account: &Account,
+    service: Service,
+    call: &Call<'_>,
+) -> Result<Option<(&'static str, String)>, BuildError> {
+    let Some(spelling) = account.profile.operation(service).and_then(|o| o.customer_token) else { return Ok(None) };
+    let ours = account.customer_token.as_ref().map(ExposeSecret::expose_secret);
+    let token = call.customer_token.or(ours).ok_or(BuildError::NoCustomerToken)?;
+    Ok(Some((
+        "authorization-customer",
+        match spelling {
+            CustomerTokenAs::Bare => token.to_owned(),
+            CustomerTokenAs::Bearer => format!("Bearer {token}"),
+        },
+    )))
 }
 
 /// The B2B token request (service 73): RSA over `client_id|timestamp`.
 pub fn token_request(account: &Account, at: DateTime<Utc>) -> Result<HttpRequest, BuildError> {
+    signed_by_client(account, Service::Token, br#"{"grantType":"client_credentials"}"#.to_vec(), at)
+}
+
+/// A request that no token opens yet: signed over client and time alone.
+pub(super) fn signed_by_client(
+    account: &Account,
+    service: Service,
+    body: Vec<u8>,
+    at: DateTime<Utc>,
+) -> Result<HttpRequest, BuildError> {
+    let endpoint = account.endpoint(service)?.clone();
     let timestamp = timestamp(at);
     let key = account.rsa_key.as_ref().ok_or(BuildError::NoPrivateKey)?;
     let signature = key.sign_token_request(&account.client_id, &timestamp)?;
     Ok(HttpRequest {
-        endpoint: account.endpoints.token.clone(),
+        endpoint,
         headers: vec![
             ("content-type", "application/json".to_owned()),
             ("x-timestamp", timestamp),
             ("x-client-key", account.client_id.clone()),
             ("x-signature", signature),
         ],
-        body: br#"{"grantType":"client_credentials"}"#.to_vec(),
+        body,
     })
 }
 
@@ -109,158 +180,8 @@ pub fn read_token(response: &HttpResponse) -> Result<GrantedToken, TokenError> {
     Ok(GrantedToken { token: token.to_owned(), life_secs: life_secs.min(LONGEST_LIFE_SECS) })
 }
 
-fn is_header_safe(token: &str) -> bool {
+pub(super) fn is_header_safe(token: &str) -> bool {
     !token.is_empty() && token.len() <= LONGEST_TOKEN && token.bytes().all(|b| b.is_ascii_graphic())
-}
-
-/// Reads an answer to a query in the standard's own field names.
-pub fn read_query(account: &Account, asked: &Asked<'_>, response: &HttpResponse) -> QueryReading {
-    let Ok(object) = Object::read(&response.body) else {
-        let why = doubt_of_http(response.status).unwrap_or(doubt::UNREADABLE);
-        return QueryReading { answer: Answer::indeterminate(why), drift: Vec::new() };
-    };
-    let approval_code = in_additional_info(&object, "approvalCode");
-    let reading = Reading {
-        http_status: response.status,
-        response_code: object.get("responseCode"),
-        latest_transaction_status: object.get("latestTransactionStatus"),
-        partner_reference_no: object.get("originalPartnerReferenceNo"),
-        reference_no: object.get("originalReferenceNo"),
-        external_id: object.get("originalExternalId"),
-        merchant_id: object.get("merchantId"),
-        amount: object.get_in("amount", "value"),
-        currency: object.get_in("amount", "currency"),
-        fee_amount: object.get_in("feeAmount", "value"),
-        payment_id: match account.profile.payment_id {
-            PaymentId::ApprovalCode => approval_code.clone(),
-            PaymentId::ReferenceNo => object.get("originalReferenceNo"),
-            PaymentId::Rrn => in_additional_info(&object, "rrn"),
-        },
-        approval_code,
-        paid_time: object.get("paidTime"),
-    };
-    let answer = observe(asked, &reading, &account.profile.rules);
-    QueryReading { drift: query_drift(account, &reading, &answer), answer }
-}
-
-/// `additionalInfo.NAME`, or `NAME` beside it.
-fn in_additional_info<'a>(object: &Object<'a>, name: &str) -> Said<'a> {
-    match object.get_in("additionalInfo", name) {
-        Said::Nothing => object.get(name),
-        said => said,
-    }
-}
-
-/// Harmless oddities, for a counter: a provider that begins to drift is about to change.
-fn query_drift(account: &Account, reading: &Reading<'_>, answer: &Answer) -> Vec<Drift> {
-    let mut drift = Vec::new();
-    for (name, said) in [
-        ("responseCode", &reading.response_code),
-        ("latestTransactionStatus", &reading.latest_transaction_status),
-        ("originalPartnerReferenceNo", &reading.partner_reference_no),
-        ("originalReferenceNo", &reading.reference_no),
-        ("originalExternalId", &reading.external_id),
-        ("approvalCode", &reading.approval_code),
-    ] {
-        if matches!(said, Said::Number(_)) {
-            drift.push(Drift::NumberForText(name));
-        }
-    }
-    if service_differs(&reading.response_code, account.profile.operations.query.service_code.as_str()) {
-        drift.push(Drift::OtherService);
-    }
-    if let Some(raw) = &answer.paid_time_raw
-        && paid_time(raw).is_none()
-    {
-        drift.push(Drift::TimeWithoutZone);
-    }
-    drift
-}
-
-fn service_differs(response_code: &Said<'_>, service_code: &str) -> bool {
-    let code = response_code.characters().and_then(ResponseCode::parse);
-    code.is_some_and(|code| service_code.parse() != Ok(code.service()))
-}
-
-/// Reads an answer to a refund in the standard's own field names. Never more than the answer proves: a success under
-/// another HTTP status, or about another payment, is `Unknown`.
-pub fn read_refund(account: &Account, asked: &Asked<'_>, response: &HttpResponse) -> RefundReading {
-    let retry_after_secs = response.retry_after_secs();
-    let silent = |class, why: &str| RefundReading {
-        reply: RefundReply { class, retry_after_secs, ..RefundReply::unknown(why) },
-        drift: Vec::new(),
-    };
-    // A door that is shut (401, 429) says so with or without a body; nothing behind it has been reached.
-    let class_of_http = if matches!(response.status, 401 | 429) { ReplyClass::Later } else { ReplyClass::Unknown };
-    let Ok(object) = Object::read(&response.body) else {
-        return silent(class_of_http, doubt_of_http(response.status).unwrap_or(doubt::UNREADABLE));
-    };
-    let said_code = object.get("responseCode");
-    let Some(code) = said_code.characters().and_then(|digits| ResponseCode::parse(digits.trim())) else {
-        return silent(class_of_http, doubt_of_http(response.status).unwrap_or(doubt::NO_RESPONSE_CODE));
-    };
-    let (class, why) = refund_class(code, asked, &object, response.status);
-    let mut drift = Vec::new();
-    if matches!(said_code, Said::Number(_)) {
-        drift.push(Drift::NumberForText("responseCode"));
-    }
-    if service_differs(&said_code, account.profile.operations.refund.service_code.as_str()) {
-        drift.push(Drift::OtherService);
-    }
-    let text = |name| plain_text(&object.get(name)).map(|t| t.trim().to_owned());
-    let reply = RefundReply {
-        class,
-        response_code: Some(code.to_string()),
-        partner_refund_no: text("partnerRefundNo"),
-        amount: refund_amount(&object),
-        refund_no: text("refundNo"),
-        retry_after_secs,
-        doubt: why.map(str::to_owned),
-    };
-    RefundReading { reply, drift }
-}
-
-fn refund_class(
-    code: ResponseCode,
-    asked: &Asked<'_>,
-    object: &Object<'_>,
-    http_status: u16,
-) -> (ReplyClass, Option<&'static str>) {
-    let class = code.refund_class();
-    // DOKU repeats the answer to an earlier, identical request under HTTP 409.
-    let agrees = http_status == code.http()
-        || (http_status == 409 && class == ReplyClass::Success)
-        || ((400..500).contains(&http_status) && (400..500).contains(&code.http()) && class != ReplyClass::AlreadyDone);
-    if !agrees && !matches!(class, ReplyClass::Inconsistent | ReplyClass::Stop) {
-        return (ReplyClass::Unknown, Some(doubt::STATUS_MISMATCH));
-    }
-    if class == ReplyClass::Success && is_about_another_payment(asked, object) {
-        return (ReplyClass::Unknown, Some(doubt::IDENTITY));
-    }
-    let unknown =
-        (class == ReplyClass::Unknown).then(|| doubt_of_http(code.http()).unwrap_or(doubt::UNKNOWN_RESPONSE_CODE));
-    (class, unknown)
-}
-
-fn is_about_another_payment(asked: &Asked<'_>, object: &Object<'_>) -> bool {
-    [(Some(asked.partner_reference_no), "originalPartnerReferenceNo"), (asked.reference_no, "originalReferenceNo")]
-        .into_iter()
-        .filter_map(|(ours, name)| is_same_reference(ours?, &object.get(name)))
-        .any(|is_same| !is_same)
-}
-
-/// The amount that went back. Another currency than ours is no amount: `judge` then lets no further refund leave.
-fn refund_amount(object: &Object<'_>) -> Option<Sen> {
-    match object.get_in("refundAmount", "currency") {
-        Said::Nothing => {}
-        Said::Text(currency) if currency.trim().eq_ignore_ascii_case("IDR") => {}
-        Said::Text(_) | Said::Number(_) | Said::Nonsense => return None,
-    }
-    match object.get_in("refundAmount", "value") {
-        Said::Text(text) => Sen::parse(&text).ok(),
-        Said::Number(token) => Sen::parse_number_token(token).ok(),
-        Said::Nothing | Said::Nonsense => None,
-    }
 }
 
 /// An identifier as this provider wants it typed. A number only where no digit is lost by it.
@@ -287,14 +208,4 @@ pub fn check_field(name: &'static str, value: &str, max: usize) -> Result<(), Bu
         return Err(BuildError::Field { name, max });
     }
     Ok(())
-}
-
-impl fmt::Display for Drift {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NumberForText(field) => write!(f, "number_for_text:{field}"),
-            Self::OtherService => f.write_str("other_service"),
-            Self::TimeWithoutZone => f.write_str("time_without_zone"),
-        }
-    }
 }

@@ -60,6 +60,14 @@ pub(super) struct Token {
     expires_at: Instant,
 }
 
+impl Token {
+    /// A token for one call: nobody keeps it.
+    pub(super) fn one_time(granted: GrantedToken) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self { text: granted.token, refresh_at: now, expires_at: now })
+    }
+}
+
 #[derive(Default)]
 struct Slot {
     token: Option<Arc<Token>>,

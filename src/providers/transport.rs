@@ -14,7 +14,7 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
-use super::wire::{HttpRequest, HttpResponse, KEPT_HEADERS, Method};
+use super::wire::{HttpRequest, HttpResponse, KEPT_HEADERS, Method, SECRET_HEADERS};
 
 /// The longest body that is read; the standard's longest answer is some kilobytes.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -142,7 +142,8 @@ impl Transport {
         }
         let url = Url::parse(text).map_err(|_| TransportError::Invalid)?;
         let mut urls = self.urls.write().unwrap_or_else(PoisonError::into_inner);
-        if urls.len() < KEPT_URLS {
+        // A URL with parameters is another one for every call.
+        if urls.len() < KEPT_URLS && url.query().is_none() {
             urls.insert(text.to_owned(), url.clone());
         }
         Ok(url)
@@ -153,7 +154,7 @@ fn headers(request: &HttpRequest) -> Result<HeaderMap, TransportError> {
     let mut headers = HeaderMap::with_capacity(request.headers.len().saturating_add(4));
     for (name, value) in &request.headers {
         let mut value = HeaderValue::from_str(value).map_err(|_| TransportError::Invalid)?;
-        value.set_sensitive(*name == "authorization" || *name == "x-signature");
+        value.set_sensitive(SECRET_HEADERS.contains(name));
         headers.insert(HeaderName::from_static(name), value);
     }
     Ok(headers)

@@ -48,7 +48,7 @@ pub struct HttpRequest {
 }
 
 /// Headers whose values open doors.
-const SECRET_HEADERS: [&str; 3] = ["authorization", "authorization-customer", "x-signature"];
+pub(super) const SECRET_HEADERS: [&str; 3] = ["authorization", "authorization-customer", "x-signature"];
 
 impl fmt::Debug for HttpRequest {
     /// Everything but the secrets.

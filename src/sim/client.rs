@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::arrivals::CallBudget;
 use super::payment::PaymentState;
+use super::script::SimProvider;
 use super::signature::{KeyUnreadable, RsaPublicKey, SymmetricKey};
 
 /// One merchant's credentials at the simulated provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimClient {
+    /// Whose merchant it is: no other provider knows it.
+    #[serde(default)]
+    pub provider: SimProvider,
     /// X-PARTNER-ID and X-CLIENT-KEY.
     pub client_id: String,
     /// Key of the symmetric signature.
@@ -23,6 +27,12 @@ pub struct SimClient {
     pub public_key: String,
     /// The `merchantId` that its requests must carry.
     pub merchant_id: String,
+    /// The customer's token that Authorization-Customer must carry, where the provider wants one.
+    #[serde(default)]
+    pub customer_token: Option<String>,
+    /// An X-EXTERNAL-ID that may come again and again.
+    #[serde(default)]
+    pub fixed_external_id: Option<String>,
     /// Refuse requests without CHANNEL-ID.
     #[serde(default)]
     pub requires_channel_id: bool,
@@ -35,10 +45,13 @@ impl SimClient {
     /// A client that signs with the throw-away key of [`DEMO_PRIVATE_KEY_PEM`](super::DEMO_PRIVATE_KEY_PEM).
     pub fn demo(client_id: &str, client_secret: &str, merchant_id: &str) -> Self {
         Self {
+            provider: SimProvider::Doku,
             client_id: client_id.to_owned(),
             client_secret: client_secret.to_owned(),
             public_key: super::DEMO_PUBLIC_KEY_PEM.to_owned(),
             merchant_id: merchant_id.to_owned(),
+            customer_token: None,
+            fixed_external_id: None,
             requires_channel_id: false,
             rate: None,
         }
@@ -100,6 +113,9 @@ impl ClientState {
 
     /// Notes an X-EXTERNAL-ID (digits, at most 36); false if this client used it on the same WIB day.
     pub(super) fn note_external_id(&self, digits: &str, wib_day: i64) -> bool {
+        if self.client.fixed_external_id.as_deref() == Some(digits) {
+            return true;
+        }
         // A leading one keeps `7` and `07` apart; 37 digits fit into 128 bits.
         let number = digits.bytes().fold(1_u128, |number, digit| number * 10 + u128::from(digit - b'0'));
         let Some(shard) = shard(&self.external_ids, digits) else { return false };
@@ -132,6 +148,15 @@ impl ClientState {
         work: impl FnOnce(&mut PaymentState) -> T,
     ) -> Option<T> {
         lock(shard(&self.payments, partner_reference_no)?).get_mut(partner_reference_no).map(work)
+    }
+
+    /// The merchant's reference of the payment that the provider calls so.
+    pub(super) fn reference_of(&self, reference_no: &str) -> Option<String> {
+        self.payments.iter().find_map(|shard| {
+            let payments = lock(shard);
+            let found = payments.iter().find(|(_, payment)| payment.reference_no() == reference_no);
+            found.map(|(reference, _)| reference.to_string())
+        })
     }
 
     /// Works on every payment.

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::arrivals::Arrival;
 use super::client::ClientState;
+use super::script::SimProvider;
 use super::signature::Signed;
 use super::snap::{self, Refusal, Service};
 use super::world::{World, wall_clock};
@@ -22,12 +23,48 @@ static X_CLIENT_KEY: HeaderName = HeaderName::from_static("x-client-key");
 static X_EXTERNAL_ID: HeaderName = HeaderName::from_static("x-external-id");
 static X_SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
 static CHANNEL_ID: HeaderName = HeaderName::from_static("channel-id");
+static AUTHORIZATION_CUSTOMER: HeaderName = HeaderName::from_static("authorization-customer");
 /// Echoed in answers, as the standard asks.
 pub(super) static X_TIMESTAMP: HeaderName = HeaderName::from_static("x-timestamp");
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const SKEW_MAX: TimeDelta = TimeDelta::minutes(15);
 const IDENTIFIER_CHARS_MAX: usize = 36;
+
+/// Whose signature a provider wants on transactions.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SignedBy {
+    /// HMAC-SHA512 with the client secret, over the token too.
+    Secret,
+    /// SHA256withRSA with the merchant's private key, without the token.
+    PrivateKey,
+}
+
+/// What a provider's tokens are good for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Tokens {
+    /// Until they expire.
+    ForAWhile,
+    /// For one call.
+    ForOneCall,
+    /// There are none.
+    None,
+}
+
+/// What one provider's door wants.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Door {
+    /// Whose door it is.
+    pub(super) provider: SimProvider,
+    pub(super) signed_by: SignedBy,
+    pub(super) tokens: Tokens,
+    /// Authorization-Customer.
+    pub(super) wants_customer: bool,
+    /// X-CLIENT-KEY beside X-PARTNER-ID.
+    pub(super) wants_client_key: bool,
+    /// CHANNEL-ID of every client.
+    pub(super) wants_channel: bool,
+}
 
 /// A request that arrived.
 #[derive(Debug)]
@@ -56,7 +93,8 @@ impl Call {
 
     /// Who calls, by its own account.
     pub(super) fn claimed_client_id(&self) -> &str {
-        let name = if self.service == Service::Token { &X_CLIENT_KEY } else { &X_PARTNER_ID };
+        let name =
+            if matches!(self.service, Service::Token | Service::CustomerToken) { &X_CLIENT_KEY } else { &X_PARTNER_ID };
         self.header(name).unwrap_or_default()
     }
 
@@ -71,34 +109,63 @@ impl Call {
     }
 
     /// Checks a transaction request; returns the client's place and state.
-    pub(super) fn admit<'w>(&self, world: &'w World) -> Result<(usize, &'w ClientState), Refusal> {
+    pub(super) fn admit<'w>(&self, world: &'w World, door: Door) -> Result<(usize, &'w ClientState), Refusal> {
         let (index, client) = self.client(world, &X_PARTNER_ID, "X-PARTNER-ID")?;
+        if client.client.provider != door.provider {
+            return Err(Refusal::unauthorized("[Unknown Client]"));
+        }
+        if door.wants_client_key && self.required(&X_CLIENT_KEY, "X-CLIENT-KEY")? != client.client.client_id {
+            return Err(Refusal::unauthorized("[Unknown Client]"));
+        }
         let timestamp = self.timestamp()?;
         let external_id = self.required(&X_EXTERNAL_ID, "X-EXTERNAL-ID")?;
         let is_numeric = external_id.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_numeric || external_id.len() > IDENTIFIER_CHARS_MAX {
+        let is_fixed = client.client.fixed_external_id.as_deref() == Some(external_id);
+        if !(is_numeric || is_fixed) || external_id.len() > IDENTIFIER_CHARS_MAX {
             return Err(Refusal::malformed("X-EXTERNAL-ID"));
         }
         let signature = self.required(&X_SIGNATURE, "X-SIGNATURE")?;
-        let authorization = self.required(&AUTHORIZATION, "Authorization")?;
-        let access_token = authorization.strip_prefix("Bearer ").ok_or_else(|| Refusal::malformed("Authorization"))?;
-        if client.client.requires_channel_id && self.required(&CHANNEL_ID, "CHANNEL-ID")?.len() > 5 {
+        let wants_channel = door.wants_channel || client.client.requires_channel_id;
+        if wants_channel && self.required(&CHANNEL_ID, "CHANNEL-ID")?.len() > 5 {
             return Err(Refusal::malformed("CHANNEL-ID"));
         }
-        if !world.is_token_valid(access_token, index) {
-            return Err(Refusal::new(401, "01"));
+        let access_token = self.access_token(world, index, door.tokens)?;
+        if door.wants_customer {
+            self.check_customer(client)?;
         }
         self.check_skew(timestamp.1)?;
         let endpoint_url = self.parts.uri.path_and_query().map_or("", |path| path.as_str());
         let method = self.parts.method.as_str();
         let signed = Signed { method, endpoint_url, access_token, body: self.body(), timestamp: timestamp.0 };
-        if !client.symmetric_key.verifies(signed, signature) {
+        let is_genuine = match door.signed_by {
+            SignedBy::Secret => client.symmetric_key.verifies(signed, signature),
+            SignedBy::PrivateKey => client.public_key.verifies_transaction(signed, signature),
+        };
+        if !is_genuine {
             return Err(Refusal::unauthorized("[Invalid Signature]"));
         }
         if !client.note_external_id(external_id, snap::wib_day(self.arrived_at)) {
             return Err(Refusal::new(409, "00"));
         }
         Ok((index, client))
+    }
+
+    /// The token of the call, found valid; empty where the provider has none.
+    fn access_token(&self, world: &World, client_index: usize, tokens: Tokens) -> Result<&str, Refusal> {
+        let is_valid = match tokens {
+            Tokens::None => return Ok(""),
+            Tokens::ForAWhile => World::is_token_valid,
+            Tokens::ForOneCall => World::spend_token,
+        };
+        let authorization = self.required(&AUTHORIZATION, "Authorization")?;
+        let token = authorization.strip_prefix("Bearer ").ok_or_else(|| Refusal::malformed("Authorization"))?;
+        if is_valid(world, token, client_index) { Ok(token) } else { Err(Refusal::new(401, "01")) }
+    }
+
+    fn check_customer(&self, client: &ClientState) -> Result<(), Refusal> {
+        let said = self.required(&AUTHORIZATION_CUSTOMER, "Authorization-Customer")?;
+        let token = said.strip_prefix("Bearer ").unwrap_or(said);
+        if client.client.customer_token.as_deref() == Some(token) { Ok(()) } else { Err(Refusal::new(401, "02")) }
     }
 
     /// Checks a token request: SHA256withRSA over `client_ID|X-TIMESTAMP`.

@@ -2,19 +2,23 @@
 //!
 //! It is written apart from `providers` and `engine`: a mistake there must not find its twin here. So it has its own
 //! signatures, its own spelling of amounts and codes, and the published vectors as its own tests.
-//! Reading order: `script` (what a provider will say), `payment` and `book` (what is true), `door` and `doku` (how it is said),
+//! Reading order: `script` (what a provider will say), `payment` and `book` (what is true), `door`, `desk` and the providers' files (how it is said),
 //! `gate`, `arrivals` and `admin` (how a test looks in).
 
 mod admin;
 mod arrivals;
 mod book;
+mod brick;
 mod client;
 mod connection;
+mod desk;
 mod doku;
 mod door;
 mod gate;
 mod keys;
+mod paydia;
 mod payment;
+mod qris;
 mod reply;
 mod rng;
 mod scenario;
@@ -22,6 +26,8 @@ mod script;
 mod server;
 mod signature;
 mod snap;
+mod standard;
+mod winpay;
 mod world;
 
 pub use arrivals::{Arrival, CallBudget, max_excess};
@@ -31,7 +37,9 @@ pub use gate::{Gate, GatePoint, GateSpec};
 pub use keys::{DEMO_PRIVATE_KEY_PEM, DEMO_PUBLIC_KEY_PEM};
 pub use rng::Rng;
 pub use scenario::{Scenario, VALIDITY_SECS, scripted};
-pub use script::{AmountStyle, Answer, Echo, Fault, PaidTime, RefundBehaviour, RepeatPolicy, ResetAt, SimPayment};
+pub use script::{
+    AmountStyle, Answer, Echo, Fault, PaidTime, RefundBehaviour, RepeatPolicy, ResetAt, SimPayment, SimProvider,
+};
 pub use server::{Sim, SimError, SimHandle, SimOptions};
 pub use signature::KeyUnreadable;
 pub use snap::Service;

@@ -103,6 +103,12 @@ impl PaymentState {
         &self.payment.reference_no
     }
 
+    /// Nothing was taken, and nobody cancelled it.
+    pub(super) fn is_open(&self) -> bool {
+        let is_waiting = |answer: &Answer| matches!(answer.status.as_str(), "01" | "03");
+        self.taken_sen.is_none() && self.payment.script.iter().all(is_waiting) && !self.payment.script.is_empty()
+    }
+
     /// The next answer to a query at `now`, and its effect on the book.
     pub(super) fn query(&mut self, now: DateTime<Utc>) -> Given<'_> {
         self.queries += 1;

@@ -4,6 +4,21 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+/// Whose documents a client's provider keeps to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SimProvider {
+    /// DOKU.
+    #[default]
+    Doku,
+    /// Paydia.
+    Paydia,
+    /// Brick.
+    Brick,
+    /// Winpay.
+    Winpay,
+}
+
 /// One payment as the provider knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,7 +194,8 @@ impl Default for PaidTime {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AmountStyle {
-    /// `1200` (DOKU's samples); an amount with sen is spelt `1200.25`.
+    /// The provider's usual spelling: `1200` in DOKU's samples, where an amount with sen is spelt `1200.25`; `1200.0` at
+    /// Brick; a text at the others.
     #[default]
     Number,
     /// `1200.00`, still a number.

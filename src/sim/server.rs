@@ -13,7 +13,7 @@ use super::connection::{Connection, CuttableListener};
 use super::script::RepeatPolicy;
 use super::signature::KeyUnreadable;
 use super::world::World;
-use super::{admin, doku};
+use super::{admin, brick, doku, paydia, winpay};
 
 /// How long a stopping simulator waits for calls that are still being answered.
 const STOP_WAIT: Duration = Duration::from_secs(3);
@@ -122,7 +122,8 @@ impl Sim {
         let unavailable = |source| SimError::Listen { address: listen, source };
         let listener = CuttableListener::bind(listen).await.map_err(unavailable)?;
         let address = axum::serve::Listener::local_addr(&listener).map_err(unavailable)?;
-        let mut routes: Router = doku::routes().with_state(Arc::clone(&world));
+        let providers = doku::routes().merge(paydia::routes()).merge(brick::routes()).merge(winpay::routes());
+        let mut routes: Router = providers.with_state(Arc::clone(&world));
         if address.ip().is_loopback() {
             routes = routes.merge(admin::routes(Arc::clone(&world)));
         }

@@ -36,6 +36,16 @@ impl RsaPublicKey {
         Ok(Self { pkcs1_der: pkcs1_der.to_vec() })
     }
 
+    /// Whether `signature_base64` is this key's signature over `METHOD:EndpointUrl:lower(hex(SHA-256(body))):X-TIMESTAMP`.
+    pub(super) fn verifies_transaction(&self, signed: Signed<'_>, signature_base64: &str) -> bool {
+        let Signed { method, endpoint_url, body, timestamp, .. } = signed;
+        let over = |body: &[u8]| {
+            let digest = hex::encode(Sha256::digest(body));
+            self.verifies(&format!("{method}:{endpoint_url}:{digest}:{timestamp}"), signature_base64)
+        };
+        over(body) || matches!(minify(body), Cow::Owned(compact) if over(&compact))
+    }
+
     /// Whether `signature_base64` is this key's SHA256withRSA (PKCS#1 v1.5) signature over `message`.
     pub(super) fn verifies(&self, message: &str, signature_base64: &str) -> bool {
         STANDARD.decode(signature_base64).is_ok_and(|signature| {

@@ -17,6 +17,18 @@ pub enum Service {
     Query,
     /// `qr-mpm-refund` (78).
     Refund,
+    /// `qr-mpm-status` (53).
+    Status,
+    /// B2B2C access token (74).
+    CustomerToken,
+    /// `qr-mpm-generate` (47).
+    Generate,
+    /// `qr-mpm-decode` (48).
+    Decode,
+    /// `qr-mpm-payment` (50).
+    Payment,
+    /// `qr-mpm-cancel` (77).
+    Cancel,
 }
 
 impl Service {
@@ -26,6 +38,12 @@ impl Service {
             Self::Token => "73",
             Self::Query => "51",
             Self::Refund => "78",
+            Self::Status => "53",
+            Self::CustomerToken => "74",
+            Self::Generate => "47",
+            Self::Decode => "48",
+            Self::Payment => "50",
+            Self::Cancel => "77",
         }
     }
 

@@ -238,6 +238,13 @@ impl World {
         tokens.get(token).is_some_and(|token| token.client_index == client_index && token.expires_at > Instant::now())
     }
 
+    /// Takes a token that is good for one call.
+    pub(super) fn spend_token(&self, token: &str, client_index: usize) -> bool {
+        let is_valid = self.is_token_valid(token, client_index);
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        tokens.remove(token).is_some() && is_valid
+    }
+
     pub(super) fn next_refund_no(&self) -> String {
         format!("QRISR{:08}", self.refund_sequence.fetch_add(1, Ordering::Relaxed) + 1)
     }

@@ -1,15 +1,22 @@
 //! Every provider against its own fixtures and its own document. A new provider adds a folder of cases and a page; the
 //! tests here find them.
 
+mod conformance;
+mod crosscheck;
+mod doors;
 mod line;
+mod lines;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
+use chrono::DateTime;
 use proptest::prelude::*;
 use rekon::{
     domain::{money::Sen, observation::Observation, observe::Asked, reply::RefundReply},
     providers::{
-        Account, AccountSettings, Drift, Provider, providers,
+        Account, AccountSettings, ByHand, Drift, Provider,
+        by_hand::{Cancel, Decode, Generate, Payment},
+        providers,
         wire::{HttpResponse, KEPT_HEADERS},
     },
 };
@@ -36,8 +43,11 @@ struct Case {
     body: String,
     #[serde(default)]
     drift: Vec<String>,
+    /// A call by hand, by its key under `[operations]`.
+    service: Option<String>,
     answer: Option<Table>,
     reply: Option<Table>,
+    by_hand: Option<Table>,
 }
 
 #[derive(serde::Deserialize)]
@@ -47,6 +57,8 @@ struct AskedOf {
     reference_no: Option<String>,
     external_id: Option<String>,
     merchant_id: String,
+    #[serde(default)]
+    is_payout: bool,
 }
 
 impl Case {
@@ -56,6 +68,31 @@ impl Case {
             reference_no: self.asked.reference_no.as_deref(),
             external_id: self.asked.external_id.as_deref(),
             merchant_id: &self.asked.merchant_id,
+            is_payout: self.asked.is_payout,
+        }
+    }
+
+    fn by_hand(&self) -> ByHand<'_> {
+        let partner_reference_no = &*self.asked.partner_reference_no;
+        let (amount, fee_amount) = (Sen::rupiah(1200), None);
+        let (qr_content, customer_token) = ("0002", None);
+        match self.service.as_deref() {
+            Some("generate") => ByHand::Generate(Generate {
+                partner_reference_no,
+                amount,
+                fee_amount,
+                terminal_id: None,
+                expires_at: None,
+                postal_code: None,
+            }),
+            Some("decode") => {
+                ByHand::Decode(Decode { partner_reference_no, qr_content, scanned_at: DateTime::UNIX_EPOCH })
+            }
+            Some("payment") => {
+                ByHand::Payment(Payment { partner_reference_no, amount, fee_amount, qr_content, customer_token })
+            }
+            Some("cancel") => ByHand::Cancel(Cancel { partner_reference_no, reference_no: None, reason: "closed" }),
+            other => panic!("{}: no call by hand is {other:?}", self.name),
         }
     }
 
@@ -78,14 +115,15 @@ fn account(provider: &dyn Provider, profile: Table) -> Account {
     Account::try_new(AccountSettings {
         name: format!("{}-main", provider.name()),
         provider: provider.name().into(),
-        base_url: "https://provider.invalid".into(),
+        base_url: "https://provider.invalid/base".into(),
         client_id: "client".into(),
         client_secret: "client-secret".into(),
         private_key: Some(pem.into()),
         merchant_id: "2997".into(),
         terminal_id: None,
         channel_id: None,
-        inquiry: provider.inquiries()[0].into(),
+        customer_token: Some("customer-token".into()),
+        inquiry: "query".into(),
         per_second: None,
         burst: None,
         concurrency: None,
@@ -150,16 +188,20 @@ fn every_provider_reads_its_fixtures_as_they_say() {
         assert!(cases.iter().any(|(_, c)| c.answer.is_some()), "{} has no case of a query", provider.name());
         for (name, case) in cases {
             let account = account(*provider, case.profile.clone());
-            let (said, drift, expected) = match (&case.answer, &case.reply) {
-                (Some(expected), None) => {
+            let (said, drift, expected) = match (&case.answer, &case.reply, &case.by_hand) {
+                (None, None, Some(expected)) => {
+                    let reply = provider.read_by_hand(&case.by_hand(), &case.response());
+                    (Table::try_from(&reply).unwrap(), Vec::new(), expected)
+                }
+                (Some(expected), None, None) => {
                     let reading = provider.read_query(&account, &case.asked(), &case.response());
                     (without_empty(Table::try_from(&reading.answer).unwrap()), reading.drift, expected)
                 }
-                (None, Some(expected)) => {
+                (None, Some(expected), None) => {
                     let reading = provider.read_refund(&account, &case.asked(), &case.response());
                     (reply_table(&reading.reply), reading.drift, expected)
                 }
-                _ => panic!("{name}: a case expects an answer or a reply"),
+                _ => panic!("{name}: a case expects an answer, a reply or the end of a call by hand"),
             };
             if &said != expected || words(&drift) != case.drift {
                 wrong.push(format!("{name}\n    said {said:?}, drift {:?}\n    not  {expected:?}", words(&drift)));
@@ -196,12 +238,9 @@ fn the_page_of_every_provider_says_what_its_profile_does() {
     for provider in providers() {
         let page = fs::read_to_string(root().join(format!("docs/providers/{}.md", provider.name()))).unwrap();
         let profile = account(*provider, Table::new()).profile;
-        let operations = &profile.operations;
-        for (name, operation) in
-            [("token", &operations.token), ("query", &operations.query), ("refund", &operations.refund)]
-        {
+        for (service, operation) in &profile.operations {
             let row = format!(
-                "| {name} | {} | {} | `{}` |",
+                "| {service} | {} | {} | `{}` |",
                 operation.service_code,
                 operation.method.as_str(),
                 operation.path
@@ -230,7 +269,13 @@ fn paid_body(amount: &str) -> String {
 }
 
 fn amount_of(provider: &dyn Provider, account: &Account, token: &str) -> Option<Sen> {
-    let asked = Asked { partner_reference_no: "INV-1", reference_no: None, external_id: None, merchant_id: "2997" };
+    let asked = Asked {
+        partner_reference_no: "INV-1",
+        reference_no: None,
+        external_id: None,
+        merchant_id: "2997",
+        is_payout: false,
+    };
     let response = HttpResponse { status: 200, headers: Vec::new(), body: paid_body(token).into_bytes() };
     let answer = provider.read_query(account, &asked, &response).answer;
     (answer.observation == Observation::Paid).then_some(answer.amount).flatten()
@@ -249,7 +294,7 @@ proptest! {
     ) {
         for provider in providers() {
             let account = account(*provider, Table::new());
-            let asked = Asked { partner_reference_no: "INV-1", reference_no: None, external_id: None, merchant_id: "2997" };
+            let asked = Asked { partner_reference_no: "INV-1", reference_no: None, external_id: None, merchant_id: "2997", is_payout: false };
             let response = HttpResponse { status, headers: Vec::new(), body: bytes.clone() };
             let answer = provider.read_query(&account, &asked, &response).answer;
             prop_assert_eq!(answer.observation, Observation::Indeterminate);

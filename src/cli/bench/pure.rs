@@ -49,6 +49,7 @@ pub(super) fn measure(sim: &SimProcess, body: &[u8]) -> Result<Pure, Failure> {
         reference_no: Some(&theirs),
         external_id: None,
         merchant_id: &account.merchant_id,
+        is_payout: false,
     };
     let read = || account.provider.read_query(&account, &asked, &response).answer;
     let case = case(&account, &ours, &theirs, read());

@@ -111,9 +111,13 @@ pub fn decide(case: &Case, terms: &Terms<'_>, now: DateTime<Utc>) -> Decision {
 
 /// The column without which this provider cannot be asked, where it is empty.
 fn missing_reference(case: &Case, profile: &Profile) -> Option<&'static str> {
-    if profile.required.reference_no && case.order.reference_no.is_none() {
+    let required = match case.order.direction {
+        Direction::In => profile.required,
+        Direction::Out => profile.required_out,
+    };
+    if required.reference_no && case.order.reference_no.is_none() {
         Some("reference_no")
-    } else if profile.required.external_id && case.order.external_id.is_none() {
+    } else if required.external_id && case.order.external_id.is_none() {
         Some("external_id")
     } else {
         None

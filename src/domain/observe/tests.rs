@@ -10,8 +10,13 @@ use crate::domain::{
     profile::{Ladder, RequiredReferences},
 };
 
-const ASKED: Asked<'static> =
-    Asked { partner_reference_no: "INV-1", reference_no: Some("DK1"), external_id: None, merchant_id: "2115" };
+const ASKED: Asked<'static> = Asked {
+    partner_reference_no: "INV-1",
+    reference_no: Some("DK1"),
+    external_id: None,
+    merchant_id: "2115",
+    is_payout: false,
+};
 
 fn profile() -> Profile {
     use Observation::{Absent, Cancelled, Failed, InFlight, Open, Paid, Reversed};
@@ -24,6 +29,7 @@ fn profile() -> Profile {
         provider: "doku".into(),
         status: StatusMap::try_new(status).unwrap(),
         required: RequiredReferences::default(),
+        required_out: RequiredReferences::default(),
         default_validity_secs: 60,
         paid_time_trusted: true,
         refund: None,

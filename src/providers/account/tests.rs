@@ -45,8 +45,8 @@ fn an_account_that_cannot_work_says_which_and_why() {
     for (settings, words) in [
         (AccountSettings { provider: "dokku".into(), ..good() }, ["doku-main", "unknown provider \"dokku\""]),
         (
-            AccountSettings { inquiry: "status".into(), ..good() },
-            ["doku-main", "has no inquiry \"status\"; it has: query"],
+            AccountSettings { inquiry: "stats".into(), ..good() },
+            ["doku-main", "has no inquiry \"stats\"; it has: query, status"],
         ),
         (AccountSettings { private_key: None, ..good() }, ["doku-main", "needs `private_key`"]),
         (AccountSettings { private_key: Some("nonsense".into()), ..good() }, ["doku-main", "openssl pkcs8"]),

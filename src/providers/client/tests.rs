@@ -10,7 +10,7 @@ use tokio::{
 use super::*;
 use crate::{
     domain::{fact::Echo, money::Sen, observation::Observation},
-    providers::{AccountSettings, fixture},
+    providers::{AccountSettings, ByHand, by_hand::Decode, fixture},
 };
 
 /// A status and a body, or a closed connection.
@@ -174,11 +174,16 @@ async fn without_a_token_nothing_is_asked() {
 #[tokio::test]
 async fn a_denied_call_is_no_call() {
     let (client, script) = provider_answering(vec![Some(token("t"))]).await;
-    for refuses in [CallKind::Token, CallKind::Query, CallKind::Refund] {
+    for refuses in [CallKind::Token, CallKind::Query, CallKind::Refund, CallKind::ByHand] {
         let permit = Counting { refuses: Some(refuses), ..Counting::default() };
         let asked = client.asked("INV-1", Some("DK1"), None);
         let is_denied = match refuses {
             CallKind::Refund => matches!(client.refund(&asked, "{}", &permit).await, Err(CallError::Denied(Denied))),
+            CallKind::ByHand => {
+                let decode =
+                    Decode { partner_reference_no: "D1", qr_content: "0002", scanned_at: DateTime::UNIX_EPOCH };
+                matches!(client.by_hand(&ByHand::Decode(decode), &permit).await, Err(CallError::Denied(Denied)))
+            }
             CallKind::Token | CallKind::Query => {
                 matches!(client.query(&asked, &permit).await, Err(CallError::Denied(Denied)))
             }

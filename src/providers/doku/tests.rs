@@ -4,9 +4,11 @@ use super::*;
 use crate::{
     domain::money::Sen,
     providers::{
-        AccountSettings, fixture,
+        AccountSettings,
+        fixture::{self, call, header},
         profile::{AmountAs, IdsAs},
         sign::{HmacKey, ToSign},
+        token::{GrantedToken, TokenError},
     },
 };
 
@@ -18,14 +20,7 @@ fn asked(account: &Account) -> Asked<'_> {
         reference_no: Some(REFERENCE),
         external_id: None,
         merchant_id: &account.merchant_id,
-    }
-}
-
-fn call() -> Call<'static> {
-    Call {
-        token: "token-1",
-        external_id: "41807553358950093184162180797837",
-        at: "2026-11-20T10:00:05.9Z".parse().unwrap(),
+        is_payout: false,
     }
 }
 
@@ -33,10 +28,6 @@ fn numbers() -> Account {
     let mut settings = AccountSettings { merchant_id: "2115".into(), ..fixture::settings() };
     settings.profile.insert("ids_as".into(), "number".into());
     Account::try_new(settings).unwrap()
-}
-
-fn header<'r>(request: &'r HttpRequest, name: &str) -> &'r str {
-    request.headers.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value)
 }
 
 #[test]
@@ -105,8 +96,11 @@ fn a_path_in_the_base_url_is_signed_too() {
     let account =
         Account::try_new(AccountSettings { base_url: "http://127.0.0.1:8099/doku/".into(), ..fixture::settings() })
             .unwrap();
-    assert_eq!(&*account.endpoints.query.url, "http://127.0.0.1:8099/doku/snap-adapter/b2b/v1.0/qr/qr-mpm-query");
-    assert_eq!(&*account.endpoints.query.path, "/doku/snap-adapter/b2b/v1.0/qr/qr-mpm-query");
+    assert_eq!(
+        &*account.endpoint(Service::Query).unwrap().url,
+        "http://127.0.0.1:8099/doku/snap-adapter/b2b/v1.0/qr/qr-mpm-query"
+    );
+    assert_eq!(&*account.endpoint(Service::Query).unwrap().path, "/doku/snap-adapter/b2b/v1.0/qr/qr-mpm-query");
 }
 
 #[test]
@@ -115,6 +109,39 @@ fn a_query_without_the_providers_reference_is_not_built() {
     let asked = Asked { reference_no: None, ..asked(&account) };
     let error = Doku.query_request(&account, &asked, &call()).unwrap_err();
     assert!(matches!(error, BuildError::MissingReference("reference_no")), "{error}");
+}
+
+#[test]
+fn a_payout_is_asked_about_by_its_status_and_never_as_a_payment() {
+    let account = fixture::account();
+    let payout = Asked {
+        partner_reference_no: "hsjkans284b2he54",
+        reference_no: Some("hsjkans284b2he54"),
+        external_id: Some("892834eWg"),
+        is_payout: true,
+        ..asked(&account)
+    };
+    let request = Doku.query_request(&account, &payout, &call()).unwrap();
+    assert_eq!(&*request.endpoint.url, "https://api-sandbox.doku.com/snap/v1.1/qr/qr-mpm-status");
+    // The document's Content-Length, beside its pretty-printed sample.
+    assert_eq!(request.body.len(), 142);
+    assert_eq!(
+        String::from_utf8(request.body).unwrap(),
+        r#"{"originalPartnerReferenceNo":"hsjkans284b2he54","originalReferenceNo":"hsjkans284b2he54","originalExternalId":"892834eWg","serviceCode":"43"}"#
+    );
+    let long = "9".repeat(33);
+    let bare = Asked { reference_no: None, external_id: Some(&long), ..payout };
+    let request = Doku.query_request(&account, &bare, &call()).unwrap();
+    assert_eq!(request.body, br#"{"originalPartnerReferenceNo":"hsjkans284b2he54","serviceCode":"43"}"#);
+}
+
+#[test]
+fn an_account_may_ask_about_its_payments_by_their_status_too() {
+    let account = Account::try_new(AccountSettings { inquiry: "status".into(), ..fixture::settings() }).unwrap();
+    let request = Doku.query_request(&account, &asked(&account), &call()).unwrap();
+    assert_eq!(&*request.endpoint.path, "/snap/v1.1/qr/qr-mpm-status");
+    assert!(!account.profile.rules.required.reference_no, "a status needs our own reference alone");
+    assert!(fixture::account().profile.rules.required.reference_no);
 }
 
 #[test]

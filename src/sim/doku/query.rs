@@ -7,13 +7,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::client::ClientState;
-use super::super::door::{text, text_or_number};
+use super::super::desk::Desk;
+use super::super::door::{Call, Door, text, text_or_number};
 use super::super::payment::Given;
 use super::super::reply::Outcome;
 use super::super::script::{Echo, PaidTime};
 use super::super::snap::{self, Refusal, Service, push_text};
 use super::super::world::World;
-use super::{check_merchant, push_money};
+use super::{DOOR, check_merchant, push_money};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,11 +33,11 @@ struct QueryBody<'a> {
 #[derive(Debug)]
 pub(super) struct Asked<'a> {
     reference_no: Cow<'a, str>,
-    pub(super) partner_reference_no: Cow<'a, str>,
+    partner_reference_no: Cow<'a, str>,
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn try_new(body: &'a [u8], client: &ClientState) -> Result<Self, Refusal> {
+    fn try_new(body: &'a [u8], client: &ClientState) -> Result<Self, Refusal> {
         let body: QueryBody<'_> = serde_json::from_slice(body).map_err(|_| Refusal::missing("body"))?;
         let reference_no = text(body.original_reference_no, "originalReferenceNo", 64)?;
         let partner_reference_no = text(body.original_partner_reference_no, "originalPartnerReferenceNo", 64)?;
@@ -46,8 +47,29 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// The desk.
+pub(super) struct Query;
+
+impl Desk for Query {
+    const SERVICE: Service = Service::Query;
+    const DOOR: Door = DOOR;
+    type Asked<'a> = Asked<'a>;
+
+    fn read<'a>(call: &'a Call, client: &ClientState) -> Result<Asked<'a>, Refusal> {
+        Asked::try_new(call.body(), client)
+    }
+
+    fn reference<'a>(asked: &'a Asked<'_>) -> &'a str {
+        &asked.partner_reference_no
+    }
+
+    fn outcome(world: &World, client: &ClientState, asked: &Asked<'_>, _call: &Call) -> Outcome {
+        outcome(world, client, asked)
+    }
+}
+
 /// The scripted answer, spelt.
-pub(super) fn outcome(world: &World, client: &ClientState, asked: &Asked<'_>) -> Outcome {
+fn outcome(world: &World, client: &ClientState, asked: &Asked<'_>) -> Outcome {
     let now = world.script_clock();
     let answered = client.with_payment(&asked.partner_reference_no, |payment| {
         (payment.reference_no() == asked.reference_no).then(|| {
@@ -129,7 +151,7 @@ fn push_paid_time(out: &mut String, paid_time: &PaidTime, registered_at: DateTim
 }
 
 /// The standard's words for `latestTransactionStatus`.
-fn description(status: &str) -> &'static str {
+pub(super) fn description(status: &str) -> &'static str {
     match status {
         "00" => "Success",
         "01" => "Initiated",

@@ -6,13 +6,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::client::ClientState;
-use super::super::door::{text, text_or_number};
+use super::super::desk::Desk;
+use super::super::door::{Call, Door, text, text_or_number};
 use super::super::payment::{RefundAsked, RefundGiven};
 use super::super::reply::Outcome;
 use super::super::script::AmountStyle;
 use super::super::snap::{self, Refusal, Service, push_text};
 use super::super::world::World;
-use super::{check_merchant, push_money};
+use super::{DOOR, check_merchant, push_money};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,14 +43,14 @@ struct MoneyBody<'a> {
 /// A refund request that reads well.
 #[derive(Debug)]
 pub(super) struct Asked<'a> {
-    pub(super) partner_reference_no: Cow<'a, str>,
+    partner_reference_no: Cow<'a, str>,
     reference_no: Option<Cow<'a, str>>,
     partner_refund_no: Cow<'a, str>,
     amount_sen: Option<i64>,
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn try_new(body: &'a [u8], client: &ClientState) -> Result<Self, Refusal> {
+    fn try_new(body: &'a [u8], client: &ClientState) -> Result<Self, Refusal> {
         let body: RefundBody<'_> = serde_json::from_slice(body).map_err(|_| Refusal::missing("body"))?;
         check_merchant(body.merchant_id, client)?;
         let partner_reference_no = text(body.original_partner_reference_no, "originalPartnerReferenceNo", 32)?;
@@ -70,8 +71,29 @@ fn read_money(money: &MoneyBody<'_>) -> Result<i64, Refusal> {
     snap::parse_amount(&value).ok_or_else(|| Refusal::malformed("refundAmount.value"))
 }
 
+/// The desk.
+pub(super) struct Refund;
+
+impl Desk for Refund {
+    const SERVICE: Service = Service::Refund;
+    const DOOR: Door = DOOR;
+    type Asked<'a> = Asked<'a>;
+
+    fn read<'a>(call: &'a Call, client: &ClientState) -> Result<Asked<'a>, Refusal> {
+        Asked::try_new(call.body(), client)
+    }
+
+    fn reference<'a>(asked: &'a Asked<'_>) -> &'a str {
+        &asked.partner_reference_no
+    }
+
+    fn outcome(world: &World, client: &ClientState, asked: &Asked<'_>, call: &Call) -> Outcome {
+        outcome(world, client, asked, call.body())
+    }
+}
+
 /// What the refund call meets, spelt.
-pub(super) fn outcome(world: &World, client: &ClientState, asked: &Asked<'_>, body: &[u8]) -> Outcome {
+fn outcome(world: &World, client: &ClientState, asked: &Asked<'_>, body: &[u8]) -> Outcome {
     let not_found = || Outcome::refused(Service::Refund, &Refusal::new(404, "01"));
     let moved = client.with_payment(&asked.partner_reference_no, |payment| {
         if asked.reference_no.as_deref().is_some_and(|reference_no| reference_no != payment.reference_no()) {
