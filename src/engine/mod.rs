@@ -12,6 +12,7 @@ pub mod decisions;
 pub mod error;
 pub mod explain;
 pub mod import;
+pub mod ingest;
 pub mod lookup;
 pub mod reconcile;
 pub mod refund;

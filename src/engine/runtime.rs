@@ -77,6 +77,8 @@ pub struct Limits {
     pub keep_raw_answers: Duration,
     /// Age at which finished commands go.
     pub keep_commands: Duration,
+    /// Age at which notifications that became no fact go.
+    pub keep_notifications: Duration,
 }
 
 /// Everything that a use-case needs.
@@ -310,6 +312,7 @@ fn limits(config: &Config) -> Limits {
         retry_after_default: config.budget.retry_after_default,
         keep_raw_answers: config.jobs.prune.keep_raw_answers,
         keep_commands: config.jobs.prune.keep_commands,
+        keep_notifications: config.jobs.prune.keep_notifications,
     }
 }
 

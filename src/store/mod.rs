@@ -13,6 +13,7 @@ pub mod gauges;
 pub mod import;
 pub mod leases;
 pub mod limits;
+pub mod notifications;
 pub mod reads;
 pub mod refunds;
 pub mod runs;
