@@ -327,7 +327,7 @@ impl Notification {
     /// signature as much as tells two apart. What no document names is not here at all.
     pub fn redacted(&self) -> Value {
         let shown = |field: Field| {
-            let value = self.value(field);
+            let value = &printable(self.value(field));
             match field {
                 Field::CustomerName => masked(value, 1, 0),
                 Field::CustomerPan | Field::IssuerId => masked(value, 8, 4),
@@ -343,18 +343,26 @@ impl Notification {
                 | Field::MerchantPan
                 | Field::ReferenceId
                 | Field::TxnStatus
-                | Field::IssuerName => value.to_owned(),
+                | Field::IssuerName => value.clone(),
             }
         };
         let given = Field::ALL.iter().zip(&self.values).filter(|(_, value)| value.is_some());
         let parameters: serde_json::Map<String, Value> =
             given.map(|(field, _)| (field.wire().to_owned(), Value::String(shown(*field)))).collect();
         let Body { transaction_id, activity_code, message, process_date } = &self.body;
+        let [transaction_id, activity_code, message, process_date] =
+            [transaction_id, activity_code, message, process_date]
+                .map(|value| value.as_ref().map(|value| printable(&text_of(Some(value)))));
         json!({
             "parameters": parameters,
             "body": {"transactionId": transaction_id, "activityCode": activity_code, "message": message, "processDate": process_date},
         })
     }
+}
+
+/// Without characters that no table and no terminal should hold.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// The first and last characters; all of a text that has no more than these is hidden but its first.

@@ -13,6 +13,7 @@ use crate::{
         EngineError,
         budget::{Budget, BudgetSettings},
         clock::DbClock,
+        drift::DriftBook,
         rulebook::Rulebook,
         settler::{self, Answers, SettlerSettings},
         weather::{AccountWeather, WeatherSettings},
@@ -110,6 +111,8 @@ pub struct Ctx {
     pub class: CallClass,
     /// The loops of this process.
     pub hearts: Heartbeats,
+    /// What providers say otherwise.
+    pub drift: DriftBook,
 }
 
 impl Ctx {
@@ -194,6 +197,7 @@ impl Engine {
             schedules: schedules(config),
             class,
             hearts,
+            drift: DriftBook::default(),
             store,
         });
         Ok(Self { ctx, settler: tokio::spawn(work), settled })
@@ -210,8 +214,12 @@ impl Engine {
             Ok(released) => tracing::info!(released, "unused leases were given back"),
             Err(error) if error.is_transient() => {
                 tracing::warn!(%error, "the database is away; unused leases run out by themselves");
+                return Ok(());
             }
             Err(error) => return Err(error.into()),
+        }
+        if let Err(error) = self.ctx.drift.finish(&self.ctx.store).await {
+            tracing::warn!(%error, "the last counts of drift are lost");
         }
         Ok(())
     }

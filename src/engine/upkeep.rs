@@ -29,8 +29,9 @@ pub async fn prune(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
         }
         ctx.store.beat_run(run.id).await?;
     }
+    let drift = ctx.store.prune_drift(keep).await?;
     let report = serde_json::json!({
-        "raw_answers": raw, "runs": runs, "commands": commands, "notifications": notifications,
+        "raw_answers": raw, "runs": runs, "commands": commands, "notifications": notifications, "drift": drift,
     });
     ctx.store.finish_run(run.id, "done", &report).await?;
     Ok(true)

@@ -209,6 +209,8 @@ catalogue! {
         "Doubts about an answer's amount, currency, reference or status.";
     UNKNOWN_CODES = "rekon_unknown_codes_total" Kind::Counter, [ACCOUNT],
         "Answers with a code that the provider's profile does not list.";
+    DRIFT = "rekon_drift_total" Kind::Counter, [ACCOUNT],
+        "Oddities of answers, by `rekon providers show --drift` in words.";
     NOTIFICATIONS = "rekon_notifications_total" Kind::Counter, [ACCOUNT, NOTIFIED],
         "Notifications of the provider by what became of them.";
     DECISIONS = "rekon_decisions_total" Kind::Counter, [Label { name: "rule", words: Words::Rules }],

@@ -89,6 +89,22 @@ async fn a_reference_that_nobody_has_is_kept_apart_and_never_delivered_again() {
     assert_eq!(shop.db.store.prune_notifications(month, 100).await.unwrap(), 2);
 }
 
+#[tokio::test]
+async fn a_value_that_no_table_can_hold_is_kept_in_one_that_it_can() {
+    let (shop, door) = shop("").await;
+    shop.expect(paid_when_asked_again("INV-1"), &[]).await;
+    for reference in ["INV-1", "NOBODY"] {
+        let query = format!(
+            "TRANSACTIONID={reference}&TXNSTATUS=S%00&TXNDATE=%00&AMOUNT=1%00&INVOICE=%00%1b%5b2J&ISSUERID=%00"
+        );
+        let answer =
+            door.post("doku-main", &query, None, br#"{"message":"\u0000","activityCode":"\ud83e\udd80"}"#).await;
+        assert_eq!(answer.body, "CONTINUE", "{reference}");
+    }
+    let kept = "select (select count(*) from rekon.facts) || ' ' || (select count(*) from rekon.notifications)";
+    assert_eq!(shop.db.text(kept).await, "1 1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forger_cannot_make_us_storm_the_provider() {
     let (shop, door) = shop("unverified_per_minute = 1\nunverified_burst = 2").await;
