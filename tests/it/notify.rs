@@ -3,7 +3,10 @@
 mod bounds;
 mod door;
 
-use rekon::sim::{Answer, GatePoint, GateSpec, Service, SimPayment};
+use rekon::{
+    engine::verify,
+    sim::{Answer, GatePoint, GateSpec, Service, SimPayment},
+};
 
 use crate::support::shop::{SHORT_TIMES, Shop};
 use door::{Doorway, Knock};
@@ -78,6 +81,8 @@ async fn redelivered_reordered_and_contradicting_notifications_end_as_one_query_
     work.stop().await;
     let facts = "select string_agg(observation || ' ' || coalesce(doubt, '-'), ', ' order by seq) from rekon.facts where source = 'notification'";
     assert_eq!(shop.db.text(facts).await, "FAILED -, PAID -, INDETERMINATE contradiction", "one fact a payload");
+    let proof = verify::verify(&shop.db.store, |_| {}).await.expect("the database answers");
+    assert_eq!((proof.broken, proof.rows), (0, 1), "the chain names notifications among what it had seen: {proof:?}");
     assert_eq!(shop.db.text("select paid_amount from rekon.transactions").await, "150000.00");
 }
 
