@@ -236,7 +236,7 @@ fn engine_exit(error: &EngineError) -> Exit {
     match error {
         EngineError::Store(error) => store_exit(error),
         EngineError::NotFound(_) => Exit::Failed,
-        EngineError::Ambiguous { .. } | EngineError::UnknownAccount { .. } => Exit::Usage,
+        EngineError::Ambiguous { .. } | EngineError::UnknownAccount { .. } | EngineError::Unaskable(_) => Exit::Usage,
         EngineError::Account { .. } => Exit::Config,
         EngineError::Busy(_) => Exit::TryAgain,
     }

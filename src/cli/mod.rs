@@ -13,6 +13,8 @@ mod explain;
 mod import;
 mod migrate;
 mod output;
+mod providers;
+mod qris;
 mod recheck;
 mod reconcile;
 mod refunds;
@@ -75,6 +77,10 @@ enum Command {
     #[command(subcommand)]
     Refunds(refunds::Refunds),
     #[command(subcommand)]
+    Qris(qris::QrisCommand),
+    #[command(subcommand)]
+    Providers(providers::ProvidersCommand),
+    #[command(subcommand)]
     Config(config::ConfigCommand),
     Verify(verify::Verify),
     Sim(sim::SimCommand),
@@ -95,6 +101,8 @@ impl Command {
             Self::Transactions(command) => command.run(context),
             Self::Exceptions(command) => command.run(context),
             Self::Refunds(command) => command.run(context),
+            Self::Qris(command) => command.run(context),
+            Self::Providers(command) => command.run(context),
             Self::Config(command) => command.run(context),
             Self::Verify(command) => command.run(context),
             Self::Sim(command) => command.run(context),

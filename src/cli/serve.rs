@@ -14,9 +14,13 @@ use crate::{
         context::{Context, OnSignal, Place, until_signal},
         exit::{Exit, Failure},
         output::Output,
+        wiring,
     },
     config::{Config, LogFormat},
-    engine::Engine,
+    engine::{
+        Engine,
+        ingest::{self, Door},
+    },
     jobs,
     store::{ConnectOptions, Store, embedded::EmbeddedPostgres, limits::CallClass},
     telemetry::{
@@ -131,14 +135,18 @@ impl Daemon<'_> {
         let server = &self.config.server;
         let listener = web::bind(server.listen).await?;
         let address = listener.local_addr().map_err(Failure::Runtime)?;
-        self.out.say(&format!("rekon listens on http://{address} (/healthz /readyz /metrics)"));
+        self.out.say(&format!("rekon listens on http://{address} (/healthz /readyz /metrics /notify)"));
         let vocabulary = web::vocabulary(self.config.accounts.keys().cloned().collect());
+        let door = Door::new(self.config, &wiring::rulebook(self.config)?);
+        let (intake, taking) = ingest::intake(door, store.clone());
+        tokio::spawn(taking);
         let parts = WebParts {
             store,
             heartbeats: hearts.clone(),
             metrics: telemetry::metrics::install(&vocabulary).map_err(Failure::Metrics)?,
             vocabulary,
             draining: self.stop.clone(),
+            intake,
             limits: WebLimits {
                 request_timeout: server.request_timeout,
                 body_max: server.body_max,

@@ -10,6 +10,7 @@ use crate::domain::observation::Observation;
 use crate::domain::profile::Ladder;
 
 use super::layer::Node;
+use super::notify::{NotifyTerms, read_terms};
 use super::reader::{Section, nearest_name};
 use super::secret::check_private_key;
 use super::url::{Url, parse_url};
@@ -69,6 +70,8 @@ pub struct Account {
     pub timeout: Duration,
     /// Pauses between queries in whole seconds; where given, it replaces the profile's ladder as a whole.
     pub ladder: Option<Ladder>,
+    /// How its notifications are signed; `None`: none can be verified.
+    pub notify: Option<NotifyTerms>,
     /// Keys of the provider's profile that are replaced for this account, such as `refund_repeat`.
     pub profile: toml::Table,
 }
@@ -116,6 +119,7 @@ fn read_account(section: &mut Section<'_>, known_providers: &[&str]) -> Option<A
     let timeout = section.duration("timeout", "100ms", "5m");
     let rate = read_rate(&mut section.section("rate"));
     let ladder = section.optional_section("ladder", read_ladder);
+    let notify = section.optional_section("notify", read_terms);
     let profile = section.open_table("profile");
     section.finish();
     Some(Account {
@@ -133,6 +137,7 @@ fn read_account(section: &mut Section<'_>, known_providers: &[&str]) -> Option<A
         rate: rate?,
         timeout: timeout?,
         ladder: ladder?,
+        notify: notify?,
         profile: profile?,
     })
 }

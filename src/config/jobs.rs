@@ -47,6 +47,8 @@ pub struct Prune {
     pub keep_raw_answers: Duration,
     /// Age at which a finished command leaves the queue.
     pub keep_commands: Duration,
+    /// Age at which a notification that became no fact goes.
+    pub keep_notifications: Duration,
 }
 
 /// `[jobs.seal]`.
@@ -84,8 +86,14 @@ fn read_prune(section: &mut Section<'_>) -> Option<Prune> {
     let schedule = schedule::read(section);
     let keep_raw_answers = section.duration("keep_raw_answers", "1d", "36500d");
     let keep_commands = section.duration("keep_commands", "1h", "3650d");
+    let keep_notifications = section.duration("keep_notifications", "1h", "3650d");
     section.finish();
-    Some(Prune { schedule: schedule?, keep_raw_answers: keep_raw_answers?, keep_commands: keep_commands? })
+    Some(Prune {
+        schedule: schedule?,
+        keep_raw_answers: keep_raw_answers?,
+        keep_commands: keep_commands?,
+        keep_notifications: keep_notifications?,
+    })
 }
 
 fn read_seal(section: &mut Section<'_>) -> Option<Seal> {

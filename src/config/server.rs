@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::notify::{NotifyLimits, read_limits};
 use super::reader::Section;
 use super::url::{Url, parse_url};
 
@@ -19,6 +20,8 @@ pub struct Server {
     pub body_max: usize,
     /// Longest time for requests and calls in flight to end after SIGTERM.
     pub drain_timeout: Duration,
+    /// How much notifications may make us do.
+    pub notify: NotifyLimits,
 }
 
 /// How log lines are written.
@@ -54,6 +57,7 @@ pub(crate) fn read_server(section: &mut Section<'_>) -> Option<Server> {
     let request_timeout = section.duration("request_timeout", "100ms", "10m");
     let body_max = section.number("body_max", 1_024, 1_073_741_824);
     let drain_timeout = section.duration("drain_timeout", "1s", "10m");
+    let notify = read_limits(&mut section.section("notify"));
     section.finish();
     Some(Server {
         listen: listen?,
@@ -61,6 +65,7 @@ pub(crate) fn read_server(section: &mut Section<'_>) -> Option<Server> {
         request_timeout: request_timeout?,
         body_max: usize::try_from(body_max?).ok()?,
         drain_timeout: drain_timeout?,
+        notify: notify?,
     })
 }
 

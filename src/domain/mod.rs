@@ -11,6 +11,7 @@ pub mod fact;
 pub mod money;
 pub mod day;
 pub mod qris;
+pub mod notification;
 pub mod observation;
 pub mod observe;
 pub mod order;

@@ -19,7 +19,7 @@ use crate::{
     engine::{
         Ctx, EngineError,
         clock::DbClock,
-        counted,
+        counted, drift,
         runtime::AccountRuntime,
         settle::{self, Answered},
     },
@@ -198,6 +198,7 @@ pub(crate) async fn ask(
         }
     };
     counted::query(&account.name, &result, permit.took());
+    drift::query(ctx, &account.name, &result).await;
     weigh(ctx, account, &result, bad_weather).await;
     Ok(Some(answered(ctx, row, result, permit.sent_at(), bad_weather)))
 }
@@ -232,7 +233,7 @@ fn unbuildable(ctx: &Ctx, row: &Leased, bad_weather: bool) -> Answered {
 }
 
 /// What an answer says about the provider itself: the breaker counts it, a 429 moves the budget for everybody.
-async fn weigh(ctx: &Ctx, account: &AccountRuntime, result: &QueryResult, bad_weather: bool) {
+pub(crate) async fn weigh(ctx: &Ctx, account: &AccountRuntime, result: &QueryResult, bad_weather: bool) {
     let failed = result.failure.map(Failure::as_str);
     slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
     if let Err(error) = account.weather.count(&ctx.store, failed, bad_weather).await {

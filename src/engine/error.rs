@@ -35,6 +35,9 @@ pub enum EngineError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A request that this provider cannot be sent.
+    #[error("the provider cannot be asked: {0}")]
+    Unaskable(String),
     /// Somebody else works on it right now.
     #[error("{0}: somebody else is working on it; try again")]
     Busy(String),
@@ -51,7 +54,11 @@ impl EngineError {
         match self {
             Self::Store(e) => e.is_transient(),
             Self::Busy(_) => true,
-            Self::NotFound(_) | Self::Ambiguous { .. } | Self::UnknownAccount { .. } | Self::Account { .. } => false,
+            Self::NotFound(_)
+            | Self::Ambiguous { .. }
+            | Self::UnknownAccount { .. }
+            | Self::Account { .. }
+            | Self::Unaskable(_) => false,
         }
     }
 }

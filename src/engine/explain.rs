@@ -216,7 +216,7 @@ const fn state_outlook(state: State) -> &'static str {
 }
 
 /// The start of a body, values of personal or secret fields replaced.
-fn excerpt(body: &[u8]) -> String {
+pub(crate) fn excerpt(body: &[u8]) -> String {
     let text = match serde_json::from_slice::<Value>(body) {
         Ok(mut value) => {
             hide(&mut value);

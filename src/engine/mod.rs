@@ -4,19 +4,23 @@
 //! no transaction open; `settle` and the saga's steps write with no provider in scope.
 
 pub mod budget;
+pub mod ask_raw;
 pub mod check;
 pub mod clock;
 mod counted;
 pub mod day_report;
 pub mod decisions;
+pub mod drift;
 pub mod error;
 pub mod explain;
 pub mod import;
+pub mod ingest;
 pub mod lookup;
 pub mod reconcile;
 pub mod refund;
 mod refund_call;
 mod refund_limits;
+pub mod provider_check;
 pub mod rulebook;
 pub mod runtime;
 pub mod settle;

@@ -17,7 +17,7 @@ use crate::{
     engine::{
         Ctx, EngineError,
         check::{self, SlotPermit},
-        counted, refund,
+        counted, drift, refund,
         runtime::AccountRuntime,
     },
     providers::{CallError, Failure, RefundOrder, RefundResult},
@@ -98,6 +98,7 @@ pub(crate) async fn send(
     let end = match account.client.refund(&asked, body, permit).await {
         Ok(result) => {
             counted::refund(&account.name, &result, permit.took());
+            drift::refund(ctx, &account.name, &result).await;
             check::slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
             if let Err(error) =
                 account.weather.count(&ctx.store, result.failure.map(Failure::as_str), bad_weather).await

@@ -13,6 +13,7 @@ use crate::{
         EngineError,
         budget::{Budget, BudgetSettings},
         clock::DbClock,
+        drift::DriftBook,
         rulebook::Rulebook,
         settler::{self, Answers, SettlerSettings},
         weather::{AccountWeather, WeatherSettings},
@@ -77,6 +78,8 @@ pub struct Limits {
     pub keep_raw_answers: Duration,
     /// Age at which finished commands go.
     pub keep_commands: Duration,
+    /// Age at which notifications that became no fact go.
+    pub keep_notifications: Duration,
 }
 
 /// Everything that a use-case needs.
@@ -109,6 +112,8 @@ pub struct Ctx {
     pub class: CallClass,
     /// The loops of this process.
     pub hearts: Heartbeats,
+    /// What providers say otherwise.
+    pub drift: DriftBook,
 }
 
 impl Ctx {
@@ -200,6 +205,7 @@ impl Engine {
             schedules: schedules(config),
             class,
             hearts,
+            drift: DriftBook::default(),
             store,
         });
         Ok(Self { ctx, settler: tokio::spawn(work), settled })
@@ -216,8 +222,12 @@ impl Engine {
             Ok(released) => tracing::info!(released, "unused leases were given back"),
             Err(error) if error.is_transient() => {
                 tracing::warn!(%error, "the database is away; unused leases run out by themselves");
+                return Ok(());
             }
             Err(error) => return Err(error.into()),
+        }
+        if let Err(error) = self.ctx.drift.finish(&self.ctx.store).await {
+            tracing::warn!(%error, "the last counts of drift are lost");
         }
         Ok(())
     }
@@ -319,6 +329,7 @@ fn limits(config: &Config) -> Limits {
         retry_after_default: config.budget.retry_after_default,
         keep_raw_answers: config.jobs.prune.keep_raw_answers,
         keep_commands: config.jobs.prune.keep_commands,
+        keep_notifications: config.jobs.prune.keep_notifications,
     }
 }
 

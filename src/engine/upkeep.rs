@@ -17,10 +17,20 @@ enum Part {
     Runs,
     StaleRuns,
     Commands,
+    Notifications,
+    Drift,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Bodies, Self::Items, Self::Runs, Self::StaleRuns, Self::Commands];
+    const ALL: [Self; 7] = [
+        Self::Bodies,
+        Self::Items,
+        Self::Runs,
+        Self::StaleRuns,
+        Self::Commands,
+        Self::Notifications,
+        Self::Drift,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -29,6 +39,8 @@ impl Part {
             Self::Runs => "runs",
             Self::StaleRuns => "stale_runs",
             Self::Commands => "commands",
+            Self::Notifications => "notifications",
+            Self::Drift => "drift",
         }
     }
 
@@ -41,6 +53,8 @@ impl Part {
             Self::Runs => store.prune_runs(keep, CHUNK).await,
             Self::StaleRuns => store.prune_stale_runs(keep, CHUNK).await,
             Self::Commands => store.prune_commands(ctx.limits.keep_commands, CHUNK).await,
+            Self::Notifications => store.prune_notifications(ctx.limits.keep_notifications, CHUNK).await,
+            Self::Drift => store.prune_drift(keep).await,
         }
     }
 
@@ -57,7 +71,8 @@ impl Part {
     }
 }
 
-/// Deletes old raw bodies, runs, and commands with their dead workers, by the configured ages. A part that fails takes no
+/// Deletes old raw bodies, runs, commands with their dead workers, notifications that became no fact and drift that is
+/// over, by the configured ages. A part that fails takes no
 /// other along; the run fails after all were tried. True: the run is complete; false: the process was told to end.
 pub async fn prune(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
     let mut report = serde_json::Map::new();

@@ -155,7 +155,7 @@ select 'returned_at_most_paid', count(*) from rekon.transactions
  where refund_reserved + refunded_amount + refunded_outside > coalesce(paid_amount, 0)
 union all
 select 'paid_is_not_unpaid', count(distinct t.id)
-  from (select transaction_id from rekon.facts where observation = 'PAID' order by answered_at desc limit $1) as newest
+  from (select transaction_id from rekon.facts where observation = 'PAID' and source = 'query' order by answered_at desc limit $1) as newest
   join rekon.transactions as t on t.id = newest.transaction_id
  where t.state = 'unpaid' and t.next_check_at is null
 union all

@@ -154,6 +154,10 @@ const OUTCOME: Label = Label {
         "unreadable",
     ]),
 };
+const NOTIFIED: Label = Label {
+    name: "outcome",
+    words: Words::Own(&["verified", "unverified", "redelivered", "unmatched", "limited", "crowded", "refused"]),
+};
 const JOB: Label = Label { name: "job", words: Words::Own(JOBS) };
 const WORKER: Label = Label { name: "worker", words: Words::Own(&["check", "refund", "command", "webhook"]) };
 
@@ -205,6 +209,10 @@ catalogue! {
         "Doubts about an answer's amount, currency, reference or status.";
     UNKNOWN_CODES = "rekon_unknown_codes_total" Kind::Counter, [ACCOUNT],
         "Answers with a code that the provider's profile does not list.";
+    DRIFT = "rekon_drift_total" Kind::Counter, [ACCOUNT],
+        "Oddities of answers, by `rekon providers show --drift` in words.";
+    NOTIFICATIONS = "rekon_notifications_total" Kind::Counter, [ACCOUNT, NOTIFIED],
+        "Notifications of the provider by what became of them.";
     DECISIONS = "rekon_decisions_total" Kind::Counter, [Label { name: "rule", words: Words::Rules }],
         "Rules that a written decision stood on.";
     REFUND_TRANSITIONS = "rekon_refund_transitions_total" Kind::Counter,

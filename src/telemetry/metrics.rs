@@ -194,6 +194,16 @@ pub fn unknown_code(account: &str) {
     counter(c::UNKNOWN_CODES, &[account]).increment(1);
 }
 
+/// An answer showed so many oddities.
+pub fn drift(account: &str, kinds: u64) {
+    counter(c::DRIFT, &[account]).increment(kinds);
+}
+
+/// A notification came; `outcome` is the engine's word, or `refused` where it was none.
+pub fn notification(account: &str, outcome: &'static str) {
+    counter(c::NOTIFICATIONS, &[account, outcome]).increment(1);
+}
+
 /// A written decision stood on this rule; `rule` is its stable id.
 pub fn decision(rule: &'static str) {
     counter(c::DECISIONS, &[rule]).increment(1);

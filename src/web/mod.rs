@@ -1,8 +1,9 @@
-//! Probes and metrics over HTTP; later notifications, API and console. No SQL text and no provider calls.
+//! Probes, metrics and providers' notifications over HTTP; later API and console. No SQL text and no provider calls.
 //!
 //! [`bind`] takes the address before anything else starts, so that a taken one is said at once; [`serve`] answers on it
 //! from the first moment on, also while the database is not there yet.
 
+mod notify;
 mod probes;
 mod problem;
 mod scrape;
@@ -14,11 +15,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use problem::PROBLEM;
 pub use problem::Problem;
 pub use server::{WebError, bind, serve};
 pub use words::vocabulary;
 
 use crate::{
+    engine::ingest::Intake,
     store::{Store, gauges::GaugeScope},
     telemetry::{catalogue::Vocabulary, heartbeat::Heartbeats, metrics::ProcessMetrics},
 };
@@ -47,6 +50,8 @@ pub struct WebParts {
     pub vocabulary: Vocabulary,
     /// Cancelled when the process begins to drain: from then on it is not ready.
     pub draining: CancellationToken,
+    /// The entry for notifications.
+    pub intake: Intake,
     /// Bounds of every request.
     pub limits: WebLimits,
 }

@@ -7,6 +7,9 @@ use axum::{
 };
 use serde_json::json;
 
+/// The media type of a problem.
+pub(super) const PROBLEM: &str = "application/problem+json";
+
 /// An answer that is not what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -26,6 +29,6 @@ impl IntoResponse for Problem {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let body =
             json!({"type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail});
-        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], Json(body)).into_response()
+        (self.status, [(header::CONTENT_TYPE, PROBLEM)], Json(body)).into_response()
     }
 }

@@ -8,13 +8,13 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
 
-use super::{Problem, WebParts, WebState, probes, scrape};
+use super::{PROBLEM, Problem, WebParts, WebState, notify, probes, scrape};
 use crate::telemetry::metrics::ProcessMetrics;
 
 /// How often histograms are folded; without it they grow until somebody scrapes.
@@ -100,6 +100,7 @@ fn routes(parts: WebParts) -> Router {
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
         .route("/metrics", get(scrape::metrics))
+        .route("/notify/doku/{account}", post(notify::doku))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::disable())
@@ -124,7 +125,8 @@ async fn bounds(State(state): State<WebState>, request: Request, next: Next) -> 
     let mut response = answered.unwrap_or_else(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long; try again").into_response()
     });
-    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+    let is_said = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE && !is_said {
         let detail = format!("a request's body may have {} bytes", limits.body_max);
         response = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response();
     }

@@ -56,10 +56,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("metrics_exporter_prometheus", &["telemetry"]),
     // The bench measures a bare loop of the same client beside the whole one.
     ("reqwest", &["providers/transport", "cli/bench"]),
-    ("ring", &["config", "providers", "sim"]),
+    ("ring", &["config", "providers", "engine", "sim"]),
     ("rust_xlsxwriter", &["report"]),
     ("rustls", &["providers", "cli"]),
-    ("secrecy", &["config", "providers", "store", "web"]),
+    ("secrecy", &["config", "providers", "store", "engine", "web"]),
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     // `domain` hashes the journal's chain; nothing else there computes a digest.

@@ -3,6 +3,7 @@
 mod ends;
 mod import;
 mod manual;
+mod providers;
 mod reads;
 mod rig;
 mod sim;

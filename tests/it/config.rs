@@ -18,6 +18,7 @@ fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     let secrets = [
         ("DOKU_CLIENT_SECRET", "hush-hush"),
         ("DOKU_KEY", KEY),
+        ("DOKU_SHARED_KEY", "hush-shared"),
         ("PAYDIA_CUSTOMER_TOKEN", "hush-token"),
         ("HOME", "/home/x"),
     ];

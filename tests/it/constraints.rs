@@ -3,6 +3,7 @@
 
 mod evidence;
 mod merchant;
+mod notifications;
 mod order_changes;
 mod refunds;
 mod reservation;

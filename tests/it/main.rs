@@ -22,6 +22,10 @@ mod embedded;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod notify;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod providers;

@@ -8,6 +8,7 @@ use crate::domain::{
         evidence::{self, TwoObservations},
         verdict::Verdict,
     },
+    fact::Source,
     order::{later, secs_between},
     policy::Policy,
     profile::Profile,
@@ -31,6 +32,9 @@ pub(super) fn next(
     verdict: &Verdict,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
+    if is_hinted(case) {
+        return Some(now);
+    }
     let due = match verdict.state {
         State::Pending => Some(pending(case, profile, policy, now)),
         State::Review if verdict.open.contains(&Flag::Stuck) => {
@@ -42,6 +46,13 @@ pub(super) fn next(
         State::Held | State::Refunding => confirmation(case, profile, policy, verdict, now),
     };
     due.map(|at| at.max(now))
+}
+
+/// Has a notification come since the last question left? Whatever the state, nobody has asked about it yet: an answer that
+/// was under way when it came cannot know what it knows. What the notification says plays no part.
+fn is_hinted(case: &Case) -> bool {
+    let hint = case.facts.iter().rev().find(|f| f.source == Source::Notification);
+    hint.is_some_and(|hint| case.last_answer().is_none_or(|answer| answer.last_sent_at < hint.answered_at))
 }
 
 /// The ladder up to the end of the watch, then every half `close_spread`.

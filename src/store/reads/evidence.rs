@@ -163,7 +163,7 @@ select a.refund_id, a.attempt, a.sent_at, a.ended_at, a.outcome, a.response_code
 
 const LAST_BODY: &str = "-- store::reads::evidence::last_body
 select r.body from rekon.facts f left join rekon.sightings s using (transaction_id, seq) join rekon.raw_answers r on r.hash = f.raw_hash
- where f.transaction_id = $1 order by coalesce(s.last_at, f.answered_at) desc, f.seq desc limit 1";
+ where f.transaction_id = $1 and f.source = 'query' order by coalesce(s.last_at, f.answered_at) desc, f.seq desc limit 1";
 
 impl Store {
     /// Reads everything behind a row, as of one moment.

@@ -77,6 +77,7 @@ impl Shop {
     pub(crate) fn env(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
             ("DOKU_SECRET".to_owned(), SECRET.to_owned()),
+            ("SHARED_KEY".to_owned(), "SHAREDKEY".to_owned()),
             ("DATABASE_URL".to_owned(), self.db.url.clone()),
         ])
     }

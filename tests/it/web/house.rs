@@ -9,6 +9,11 @@ use std::{
 };
 
 use rekon::{
+    config::Config,
+    engine::{
+        ingest::{self, Door, Intake},
+        rulebook::Rulebook,
+    },
     store::{
         Store,
         embedded::{EmbeddedOptions, EmbeddedPostgres},
@@ -85,13 +90,21 @@ impl Postgres {
 }
 
 /// The recorder of this process; there can only be one.
-pub(super) fn process_metrics() -> ProcessMetrics {
+pub(crate) fn process_metrics() -> ProcessMetrics {
     static METRICS: OnceLock<ProcessMetrics> = OnceLock::new();
     METRICS.get_or_init(|| install(&vocabulary()).unwrap()).clone()
 }
 
-pub(super) fn vocabulary() -> rekon::telemetry::catalogue::Vocabulary {
+pub(crate) fn vocabulary() -> rekon::telemetry::catalogue::Vocabulary {
     web::vocabulary(ACCOUNTS.map(str::to_owned).to_vec())
+}
+
+/// A door behind which no account stands.
+fn no_door(store: watch::Receiver<Option<Store>>) -> Intake {
+    let config = Config::from_toml("", &BTreeMap::new(), &[]).unwrap();
+    let (intake, taking) = ingest::intake(Door::new(&config, &Rulebook::new(config.policy, [])), store);
+    tokio::spawn(taking);
+    intake
 }
 
 /// The HTTP side.
@@ -113,13 +126,15 @@ impl House {
         let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, receiver) = watch::channel(store);
+        let store = receiver.clone();
         let (heartbeats, draining, shutdown) = (Heartbeats::new(), CancellationToken::new(), CancellationToken::new());
         let parts = WebParts {
-            store: receiver,
+            store,
             heartbeats: heartbeats.clone(),
             metrics: process_metrics(),
             vocabulary: vocabulary(),
             draining: draining.clone(),
+            intake: no_door(receiver),
             limits: WebLimits { request_timeout, body_max: 1_024, drain_timeout: Duration::from_secs(20) },
         };
         let server = tokio::spawn(web::serve(listener, parts, shutdown.clone()));
@@ -165,20 +180,33 @@ impl Drop for House {
     }
 }
 
-pub(super) async fn ask(address: SocketAddr, request: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
+pub(crate) async fn ask(address: SocketAddr, request: &str) -> Answer {
+    ask_bytes(address, request.as_bytes()).await
+}
+
+/// A server may answer and close before it has read everything: then the rest cannot be written, and that is no error.
+pub(crate) async fn ask_bytes(address: SocketAddr, request: &[u8]) -> Answer {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut from, mut to) = stream.into_split();
+    let request = request.to_vec();
+    let writing = tokio::spawn(async move {
+        let written = to.write_all(&request).await;
+        (to, written)
+    });
+    let mut bytes = Vec::new();
+    let read = from.read_to_end(&mut bytes).await;
+    let (_to, written) = writing.await.unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(!text.is_empty(), "no answer: {read:?} {written:?}");
     Answer::parse(&text)
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -190,7 +218,7 @@ impl Answer {
         Self { status, headers: lines.filter_map(header).collect(), body: body.to_owned() }
     }
 
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }

@@ -102,6 +102,8 @@ fn count_everything_once() {
     metrics::fact("shop", Observation::Paid.as_str());
     metrics::parse_warning("shop", "amount");
     metrics::unknown_code("shop");
+    metrics::drift("shop", 2);
+    metrics::notification("shop", "verified");
     metrics::decision(Rule::PaidExact.id());
     metrics::refund_transition("shop", RefundState::Confirmed.as_str());
     metrics::time_to_truth("shop", SECOND);

@@ -185,6 +185,15 @@ impl Case {
         self
     }
 
+    /// Adds a provider's notification that claims this.
+    pub(crate) fn told(mut self, secs: i64, claim: Answer) -> Self {
+        self = self.hear(secs, claim);
+        if let Some(fact) = self.facts.last_mut() {
+            fact.source = Source::Notification;
+        }
+        self
+    }
+
     /// The merchant changes the order's status.
     pub(crate) fn becomes(mut self, secs: i64, to: OrderStatus) -> Self {
         let seq = self.last_seq() + 1;

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::domain::{
     case::{Case, Outage, Terms},
-    decide::decide,
-    observation::Observation::{Absent, Failed, InFlight, Open},
+    decide::{Decision, decide},
+    observation::Observation::{Absent, Failed, InFlight, Open, Reversed},
     state::State,
 };
 
@@ -141,6 +141,34 @@ fn a_closed_row_is_not_asked_unless_a_nudge_went_unanswered() {
     world.events.push((5 * DAY, Event::Nudge));
     world.run(7 * DAY);
     assert_eq!(world.row(), "held{paid_after_close}");
+}
+
+#[test]
+fn a_notification_makes_the_row_due_until_a_later_question_is_answered_whatever_the_state() {
+    for case in [case(), case().hear(0, says(Open)), case().hear(9, paid(100_000)), case().hear(9, says(Reversed))] {
+        let told = case.told(20, says(Failed));
+        assert_eq!(next(&told, 25), Some(t(25)));
+        // The question left before the notification came: its answer cannot know what it knows.
+        assert_eq!(next(&told.clone().hear(20, says(Open)), 30), Some(t(30)));
+        let asked = told.hear(22, silence());
+        assert_ne!(next(&asked, 24), Some(t(24)));
+    }
+}
+
+#[test]
+fn what_a_notification_claims_decides_nothing() {
+    let cases = || [case(), case().hear(0, says(Open)), case().hear(9, paid(100_000)), case().hear(9, paid(150_000))];
+    for before in cases() {
+        for claim in [paid(100_000), paid(1), paid(999_999_999), says(Failed), says(Reversed), says(Absent), wrong()] {
+            let apart_from_time = |case: &Case| {
+                let (profile, policy) = (profile(), auto());
+                let decision = decide(case, &Terms { profile: Some(&profile), policy: &policy }, t(90));
+                Decision { next_check_at: None, ..decision }
+            };
+            let told = before.clone().told(40, claim.clone()).told(41, claim);
+            assert_eq!(apart_from_time(&told), apart_from_time(&before));
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,321 @@
+//! Notifications: each adds a fact to the row it names and makes that row due now; the next query tells the truth. No state
+//! moves here, no provider is called, and what a notification claims changes nothing.
+//!
+//! Many are written in one transaction. Whoever floods us finds four bounds: the same payload again is a redelivery, a row
+//! takes `per_payment` facts, unverifiable ones make us ask only so often per account, and what becomes no fact is kept apart
+//! up to `kept_max` per account. Every query then goes through the account's own call budget.
+
+mod allowance;
+mod intake;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    config::{Config, NotifyLimits},
+    domain::{
+        fact::{Answer, Echo, Fact, Source},
+        notification::{Field, Notification},
+        observation::Observation,
+    },
+    engine::{EngineError, rulebook::Rulebook},
+    store::{
+        Store, StoreError,
+        notifications::{self, Apart, Moved, Target},
+        settle::{self, Batch, NewFact, RawAnswer},
+    },
+    telemetry::metrics,
+};
+use words::WordsKey;
+
+pub use intake::{Away, Intake, intake};
+
+/// The doubt of a notification that bears no right signature.
+const UNVERIFIED: &str = "unverified";
+
+/// The accounts whose provider may knock, and on what terms.
+#[derive(Debug)]
+pub struct Door {
+    accounts: BTreeMap<String, DoorAccount>,
+    limits: NotifyLimits,
+}
+
+#[derive(Debug)]
+struct DoorAccount {
+    provider: String,
+    profile_hash: String,
+    key: Option<WordsKey>,
+}
+
+/// One notification at the door.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    account: String,
+    profile_hash: String,
+    hash: Vec<u8>,
+    is_verified: bool,
+    notification: Notification,
+}
+
+/// What became of a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new fact of its row, signed rightly; the row is asked now.
+    Verified,
+    /// A new fact of its row without a right signature; the row is asked now.
+    Unverified,
+    /// The same payload is a fact already.
+    Redelivered,
+    /// No row has its reference.
+    Unmatched,
+    /// Unverifiable, and too many of those came for this account.
+    Limited,
+    /// Its row has as many notifications as it takes.
+    Crowded,
+}
+
+impl Outcome {
+    /// The word in the table and the metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Unverified => "unverified",
+            Self::Redelivered => "redelivered",
+            Self::Unmatched => "unmatched",
+            Self::Limited => "limited",
+            Self::Crowded => "crowded",
+        }
+    }
+
+    const fn is_fact(self) -> bool {
+        matches!(self, Self::Verified | Self::Unverified)
+    }
+
+    const fn is_apart(self) -> bool {
+        matches!(self, Self::Unmatched | Self::Limited | Self::Crowded)
+    }
+}
+
+impl Door {
+    /// The door of a configuration.
+    pub fn new(config: &Config, rulebook: &Rulebook) -> Self {
+        let account = |a: &crate::config::Account| DoorAccount {
+            provider: a.provider.clone(),
+            profile_hash: rulebook.profile_hash(&a.name).to_owned(),
+            key: a.notify.as_ref().map(|n| WordsKey { shared_key: n.shared_key.clone(), formula: n.words.clone() }),
+        };
+        let accounts = config.accounts.values().map(|a| (a.name.clone(), account(a))).collect();
+        Self { accounts, limits: config.server.notify }
+    }
+
+    /// Takes a notification for an account of that provider; `None` where there is no such account.
+    pub fn arrival(&self, provider: &str, account: &str, notification: Notification) -> Option<Arrival> {
+        let known = self.accounts.get(account).filter(|a| a.provider == provider)?;
+        Some(Arrival {
+            account: account.to_owned(),
+            profile_hash: known.profile_hash.clone(),
+            hash: Sha256::digest(notification.canonical().as_bytes()).to_vec(),
+            is_verified: known.key.as_ref().is_some_and(|key| key.verifies(&notification)),
+            notification,
+        })
+    }
+
+    /// Is there an account of that name at that provider?
+    pub fn knows(&self, provider: &str, account: &str) -> bool {
+        self.accounts.get(account).is_some_and(|a| a.provider == provider)
+    }
+}
+
+impl Arrival {
+    /// Its identity among the facts of a row.
+    fn call_id(&self) -> String {
+        format!("notify:{}", hex::encode(&self.hash))
+    }
+
+    fn pair(&self) -> (&str, &str) {
+        (&self.account, self.notification.partner_reference_no())
+    }
+}
+
+/// Writes a group of notifications in one transaction and says what became of each, in their order.
+///
+/// # Errors
+/// The database; nothing is written then.
+pub async fn ingest(store: &Store, door: &Door, arrivals: &[Arrival]) -> Result<Vec<Outcome>, EngineError> {
+    let pairs: Vec<(&str, &str)> = arrivals.iter().map(Arrival::pair).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut tx = store.begin().await?;
+    let targets = notifications::lock(&mut tx, &pairs).await?;
+    let ids: Vec<i64> = targets.iter().map(|t| t.id).collect();
+    let mut rows = Rows::new(targets, notifications::recorded(&mut tx, &ids).await?);
+    let doubtful: BTreeSet<&str> = arrivals.iter().filter(|a| !a.is_verified).map(|a| a.account.as_str()).collect();
+    let doubtful: Vec<&str> = doubtful.into_iter().collect();
+    let now = crate::store::now_in(&mut tx).await?;
+    let mut allowances = BTreeMap::new();
+    if !doubtful.is_empty() && !ids.is_empty() {
+        for (account, tat) in notifications::allowances(&mut tx, &doubtful).await? {
+            allowances.insert(account, allowance::Allowance::new(&door.limits, tat, now));
+        }
+    }
+    let outcomes: Vec<Outcome> =
+        arrivals.iter().map(|arrival| rows.judge(arrival, &mut allowances, door.limits.per_payment)).collect();
+    let written = written(arrivals, &outcomes, &mut rows, now);
+    settle::write(&mut tx, &written.batch).await?;
+    let spent: Vec<_> = allowances.into_iter().filter_map(|(a, allowance)| Some((a, allowance.spent()?))).collect();
+    if !spent.is_empty() {
+        notifications::spend(&mut tx, &spent).await?;
+    }
+    if !written.moved.is_empty() {
+        let woken: Vec<&str> = written.woken.iter().map(String::as_str).collect();
+        notifications::move_and_wake(&mut tx, &written.moved, &woken).await?;
+    }
+    if !written.apart.is_empty() {
+        notifications::keep_apart(&mut tx, &written.apart, i64::from(door.limits.kept_max)).await?;
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    for (arrival, outcome) in arrivals.iter().zip(&outcomes) {
+        metrics::notification(&arrival.account, outcome.as_str());
+    }
+    Ok(outcomes)
+}
+
+/// The locked rows, and what is recorded of them.
+struct Rows {
+    by_pair: BTreeMap<(String, String), Target>,
+    recorded: BTreeMap<i64, BTreeSet<String>>,
+}
+
+impl Rows {
+    fn new(targets: Vec<Target>, recorded: Vec<(i64, String)>) -> Self {
+        let mut calls: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+        for (id, call_id) in recorded {
+            calls.entry(id).or_default().insert(call_id);
+        }
+        let by_pair = targets.into_iter().map(|t| ((t.account.clone(), t.partner_reference_no.clone()), t)).collect();
+        Self { by_pair, recorded: calls }
+    }
+
+    fn target(&mut self, arrival: &Arrival) -> Option<&mut Target> {
+        let (account, reference) = arrival.pair();
+        self.by_pair.get_mut(&(account.to_owned(), reference.to_owned()))
+    }
+
+    fn judge(
+        &mut self,
+        arrival: &Arrival,
+        allowances: &mut BTreeMap<String, allowance::Allowance>,
+        per_payment: u32,
+    ) -> Outcome {
+        let Some(id) = self.target(arrival).map(|target| target.id) else { return Outcome::Unmatched };
+        let calls = self.recorded.entry(id).or_default();
+        if calls.contains(&arrival.call_id()) {
+            return Outcome::Redelivered;
+        }
+        if calls.len() >= usize::try_from(per_payment).unwrap_or(usize::MAX) {
+            return Outcome::Crowded;
+        }
+        let is_granted =
+            arrival.is_verified || allowances.get_mut(&arrival.account).is_some_and(allowance::Allowance::take);
+        if !is_granted {
+            return Outcome::Limited;
+        }
+        calls.insert(arrival.call_id());
+        if arrival.is_verified { Outcome::Verified } else { Outcome::Unverified }
+    }
+}
+
+/// What a group writes.
+#[derive(Default)]
+struct Written {
+    batch: Batch,
+    moved: Vec<Moved>,
+    woken: BTreeSet<String>,
+    apart: Vec<Apart>,
+}
+
+fn written(arrivals: &[Arrival], outcomes: &[Outcome], rows: &mut Rows, now: DateTime<Utc>) -> Written {
+    let mut written = Written::default();
+    let mut moved: BTreeMap<i64, i32> = BTreeMap::new();
+    let mut apart: BTreeMap<(&str, &[u8]), Apart> = BTreeMap::new();
+    for (arrival, outcome) in arrivals.iter().zip(outcomes) {
+        if outcome.is_apart() {
+            let kept = apart.entry((&arrival.account, &arrival.hash)).or_insert_with(|| kept_apart(arrival, *outcome));
+            kept.n = kept.n.saturating_add(1);
+        } else if outcome.is_fact()
+            && let Some(target) = rows.target(arrival)
+        {
+            target.seq = target.seq.saturating_add(1);
+            moved.insert(target.id, target.seq);
+            written.woken.insert(arrival.account.clone());
+            add_fact(&mut written.batch, arrival, target, now);
+        }
+    }
+    written.moved = moved.into_iter().map(|(id, seq)| Moved { id, seq }).collect();
+    written.apart = apart.into_values().collect();
+    written
+}
+
+fn kept_apart(arrival: &Arrival, outcome: Outcome) -> Apart {
+    Apart {
+        account: arrival.account.clone(),
+        payload_hash: arrival.hash.clone(),
+        reference: arrival.notification.partner_reference_no().to_owned(),
+        outcome: outcome.as_str(),
+        is_verified: arrival.is_verified,
+        body: arrival.notification.redacted(),
+        n: 0,
+    }
+}
+
+fn add_fact(batch: &mut Batch, arrival: &Arrival, target: &Target, now: DateTime<Utc>) {
+    let body = arrival.notification.redacted().to_string().into_bytes();
+    let raw_hash = Sha256::digest(&body).to_vec();
+    batch.raws.push(RawAnswer { hash: raw_hash.clone(), body });
+    let fact = Fact {
+        seq: target.seq,
+        source: Source::Notification,
+        answer: claimed(arrival),
+        sent_at: now,
+        answered_at: now,
+        last_at: now,
+        last_sent_at: now,
+        sightings: 1,
+        bad_weather: false,
+    };
+    batch.facts.push(NewFact {
+        transaction_id: target.id,
+        fact,
+        call_id: arrival.call_id(),
+        raw_hash: Some(raw_hash),
+        profile_hash: arrival.profile_hash.clone(),
+    });
+}
+
+/// The claim as a fact keeps it, for people who read the row's story. Without a right signature it claims nothing.
+fn claimed(arrival: &Arrival) -> Answer {
+    let claim = arrival.notification.claim();
+    let short = |field| Some(arrival.notification.value(field).trim()).filter(|t| is_plain(t)).map(str::to_owned);
+    let (observation, doubt) = if arrival.is_verified {
+        (claim.observation, claim.doubt)
+    } else {
+        (Observation::Indeterminate, Some(UNVERIFIED))
+    };
+    Answer {
+        observation,
+        echo: Echo::Right,
+        latest_transaction_status: short(Field::TxnStatus),
+        amount: claim.amount,
+        // The document names no other currency, and no field for one.
+        currency: claim.amount.map(|_| "IDR".to_owned()),
+        paid_time_raw: short(Field::TxnDate),
+        doubt: doubt.map(str::to_owned),
+        ..Answer::indeterminate("")
+    }
+}
+
+/// A short word that a table and a terminal can show.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+}

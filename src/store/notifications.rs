@@ -1,0 +1,160 @@
+//! What a group of notifications reads and writes: the rows they speak of, locked; what is recorded of them already; the
+//! allowance of unverifiable ones; and those that become no fact. Facts themselves are written by `settle`.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+
+use crate::store::{Store, StoreError, Tx, limits::interval};
+
+/// A row that a notification names, locked.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The row.
+    pub id: i64,
+    /// Its account.
+    pub account: String,
+    /// Its reference.
+    pub partner_reference_no: String,
+    /// Last number of its sequence.
+    pub seq: i32,
+}
+
+/// A row's sequence after its new facts, and whether it is asked now.
+#[derive(Debug, Clone, Copy)]
+pub struct Moved {
+    /// The row.
+    pub id: i64,
+    /// Last number of its sequence.
+    pub seq: i32,
+}
+
+/// A notification that became no fact.
+#[derive(Debug, Clone)]
+pub struct Apart {
+    /// The account.
+    pub account: String,
+    /// SHA-256 of the payload.
+    pub payload_hash: Vec<u8>,
+    /// The reference it names.
+    pub reference: String,
+    /// Why it is no fact.
+    pub outcome: &'static str,
+    /// Is it signed?
+    pub is_verified: bool,
+    /// It, personal data masked.
+    pub body: serde_json::Value,
+    /// How often it came.
+    pub n: i32,
+}
+
+const LOCK: &str = "-- store::notifications::lock
+select t.id, t.account, t.partner_reference_no, t.seq
+  from unnest($1::text[], $2::text[]) as u(account, reference)
+  join rekon.transactions t on t.account = u.account and t.partner_reference_no = u.reference
+ order by t.id for update of t";
+
+const RECORDED: &str = "-- store::notifications::recorded
+select transaction_id, call_id from rekon.facts where transaction_id = any($1) and source = 'notification'";
+
+const LIMITS: &str = "-- store::notifications::limits
+insert into rekon.notification_limits (account) select * from unnest($1::text[]) as a order by a on conflict do nothing";
+
+const ALLOWANCES: &str = "-- store::notifications::allowances
+select account, nullif(tat, '-infinity') as tat from rekon.notification_limits where account = any($1) order by account for update";
+
+const SPEND: &str = "-- store::notifications::spend
+update rekon.notification_limits l set tat = u.tat from unnest($1::text[], $2::timestamptz[]) as u(account, tat) where l.account = u.account";
+
+const MOVE: &str = "-- store::notifications::move
+update rekon.transactions t set seq = u.seq, next_check_at = least(coalesce(t.next_check_at, now()), now())
+  from unnest($1::bigint[], $2::int[]) as u(id, seq) where t.id = u.id";
+
+const WAKE: &str = "-- store::notifications::wake
+select count(pg_notify('rekon_wake', a)) from unnest($1::text[]) as a";
+
+const APART: &str = "-- store::notifications::apart
+with standing as (select account, count(*) as n from rekon.notifications where account = any($1) group by account)
+insert into rekon.notifications (account, payload_hash, reference, outcome, is_verified, body, n)
+select u.account, u.hash, u.reference, u.outcome, u.verified, u.body, u.n
+  from (select v.*, row_number() over (partition by v.account order by v.hash) as place
+          from unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::bool[], $6::jsonb[], $7::int[])
+            as v(account, hash, reference, outcome, verified, body, n)) as u
+  left join standing s on s.account = u.account
+ where coalesce(s.n, 0) + u.place <= $8
+ order by u.account, u.hash
+on conflict (account, payload_hash) do update set n = rekon.notifications.n + excluded.n, last_at = clock_timestamp()";
+
+const PRUNE: &str = "-- store::notifications::prune
+delete from rekon.notifications where (account, payload_hash) in (
+  select account, payload_hash from rekon.notifications where last_at < clock_timestamp() - $1::interval limit $2)";
+
+/// Locks the rows that have these (account, reference), each pair once, in the order of their ids.
+pub async fn lock(tx: &mut Tx, pairs: &[(&str, &str)]) -> Result<Vec<Target>, StoreError> {
+    let accounts: Vec<&str> = pairs.iter().map(|p| p.0).collect();
+    let references: Vec<&str> = pairs.iter().map(|p| p.1).collect();
+    let rows = sqlx::query(LOCK).bind(accounts).bind(references).fetch_all(&mut **tx).await?;
+    let target = |row: &sqlx::postgres::PgRow| {
+        Ok(Target {
+            id: row.try_get("id")?,
+            account: row.try_get("account")?,
+            partner_reference_no: row.try_get("partner_reference_no")?,
+            seq: row.try_get("seq")?,
+        })
+    };
+    rows.iter().map(target).collect()
+}
+
+/// The notifications that are facts of these rows already: (row, `call_id`).
+pub async fn recorded(tx: &mut Tx, ids: &[i64]) -> Result<Vec<(i64, String)>, StoreError> {
+    let rows = sqlx::query(RECORDED).bind(ids).fetch_all(&mut **tx).await?;
+    rows.iter().map(|row| Ok((row.try_get("transaction_id")?, row.try_get("call_id")?))).collect()
+}
+
+/// Locks the allowances of accounts: (account, time of the next free slot; `None`: none was ever used).
+pub async fn allowances(tx: &mut Tx, accounts: &[&str]) -> Result<Vec<(String, Option<DateTime<Utc>>)>, StoreError> {
+    sqlx::query(LIMITS).bind(accounts).execute(&mut **tx).await?;
+    let rows = sqlx::query(ALLOWANCES).bind(accounts).fetch_all(&mut **tx).await?;
+    rows.iter().map(|row| Ok((row.try_get("account")?, row.try_get("tat")?))).collect()
+}
+
+/// Writes back what was used of the allowances.
+pub async fn spend(tx: &mut Tx, spent: &[(String, DateTime<Utc>)]) -> Result<(), StoreError> {
+    let accounts: Vec<&str> = spent.iter().map(|s| s.0.as_str()).collect();
+    let tats: Vec<DateTime<Utc>> = spent.iter().map(|s| s.1).collect();
+    sqlx::query(SPEND).bind(accounts).bind(tats).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Moves the sequences of rows, makes them due now, and wakes the sweepers of these accounts at the commit.
+pub async fn move_and_wake(tx: &mut Tx, moved: &[Moved], accounts: &[&str]) -> Result<(), StoreError> {
+    let ids: Vec<i64> = moved.iter().map(|m| m.id).collect();
+    let seqs: Vec<i32> = moved.iter().map(|m| m.seq).collect();
+    sqlx::query(MOVE).bind(ids).bind(seqs).execute(&mut **tx).await?;
+    sqlx::query(WAKE).bind(accounts).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Keeps notifications that became no fact, each (account, payload) once, at most `kept_max` an account.
+pub async fn keep_apart(tx: &mut Tx, apart: &[Apart], kept_max: i64) -> Result<(), StoreError> {
+    sqlx::query(APART)
+        .bind(apart.iter().map(|a| a.account.as_str()).collect::<Vec<_>>())
+        .bind(apart.iter().map(|a| a.payload_hash.as_slice()).collect::<Vec<_>>())
+        .bind(apart.iter().map(|a| a.reference.as_str()).collect::<Vec<_>>())
+        .bind(apart.iter().map(|a| a.outcome).collect::<Vec<_>>())
+        .bind(apart.iter().map(|a| a.is_verified).collect::<Vec<_>>())
+        .bind(apart.iter().map(|a| &a.body).collect::<Vec<_>>())
+        .bind(apart.iter().map(|a| a.n).collect::<Vec<_>>())
+        .bind(kept_max)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Deletes notifications that became no fact and did not come again for `keep`, at most `limit`.
+    pub async fn prune_notifications(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
+        Ok(sqlx::query(PRUNE).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())
+    }
+}
