@@ -7,6 +7,7 @@ use std::{
 };
 
 use rekon::sim::{Answer, Gate, GatePoint, GateSpec, Service, SimPayment};
+use sqlx::Connection as _;
 
 use crate::support::{
     TestDb,
@@ -308,6 +309,33 @@ async fn what_can_never_work_ends_with_78_and_says_what_to_mend() {
     ends_with_78(&with_key(&bad), &env, &["doku-main", "private_key"]).await;
     ends_with_78(&with_key(&folder.path().join("none.pem")), &env, &["private_key", "none.pem"]).await;
     ends_with_78(&config.replace("confirm_after", "confirm_aftr"), &env, &["confirm_aftr", "confirm_after"]).await;
+}
+
+/// A merchant's transaction may stay open for as long as it likes: his row waits for it, and no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_keeps_locked_holds_up_no_other() {
+    let sections = SECTIONS.replace("[jobs.sweep]", "lock_timeout = \"300ms\"\n[jobs.sweep]");
+    let shop = Shop::open(ACCOUNT_LINES, &sections).await;
+    let asked = gate(&shop, GatePoint::AfterEffect, Service::Query, "LOCKED");
+    let locked = shop.expect(exact("LOCKED"), &[]).await;
+    let daemon = Daemon::spawn(&shop.config_text, &shop.env());
+    asked.hit().await;
+    let mut merchant = shop.db.connect().await;
+    let mut open = merchant.begin().await.expect("he begins");
+    sqlx::query("update rekon.transactions set qr_content = qr_content")
+        .execute(&mut *open)
+        .await
+        .expect("he locks it");
+    asked.release();
+    shop.db.wait_until_blocked(1).await;
+    for n in 0..20 {
+        let id = shop.expect(exact(&format!("FREE{n}")), &[]).await;
+        shop.until(&Shop::end_of(id), "paid{}").await;
+    }
+    assert_eq!(shop.db.text(&Shop::end_of(locked)).await, "pending{}");
+    open.rollback().await.expect("he lets it go");
+    shop.until(&Shop::end_of(locked), "paid{}").await;
+    assert_eq!(daemon.terminate().await.code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
