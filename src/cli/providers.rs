@@ -169,7 +169,7 @@ fn document(profile: &ProviderProfile, account: Option<&str>) -> Value {
         .collect();
     let operations: Vec<Value> = operations(profile)
         .map(|(name, o)| json!({"operation": name, "service": o.service_code, "method": o.method.as_str(), "path": o.path}))
-        .into_iter()
+        
         .collect();
     let refund =
         profile.rules.refund.as_ref().map(

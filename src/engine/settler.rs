@@ -41,7 +41,7 @@ const RETRY: Duration = Duration::from_millis(500);
 const BEAT: Duration = Duration::from_secs(5);
 
 /// Makes a settler: the entry, and the work to run. Once `end` is cancelled it takes nothing new, writes what it has and
-/// ends. Its heart beats once a group, and while it waits.
+/// ends. Its heart beats with every group and while nothing comes.
 pub fn settler(
     store: Store,
     rulebook: Arc<Rulebook>,
@@ -66,15 +66,16 @@ pub fn settler(
     (sender, work)
 }
 
-/// Forms groups and settles one after the other. A group whose settling panics is given up, and the next one is settled:
-/// its rows are still due and are asked again when their leases run out.
-async fn collect<T, F: Future<Output = ()> + Send + 'static>(
+/// Forms groups and has them settled, until the entry is closed and all is written.
+async fn collect<T, F>(
     mut receiver: mpsc::Receiver<T>,
     settings: SettlerSettings,
     settle: impl Fn(Vec<T>) -> F,
     heart: &Heartbeat,
     end: &CancellationToken,
-) {
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut under_way = JoinSet::new();
     loop {
         heart.beat();
@@ -103,13 +104,15 @@ async fn collect<T, F: Future<Output = ()> + Send + 'static>(
                 _ = receiver.recv_many(&mut group, room), if room > 0 && !receiver.is_closed() => {}
             }
         }
-        under_way.spawn(unpanicked(group.len(), settle(group)));
+        under_way.spawn(guarded(group.len(), settle(group)));
     }
-    while under_way.join_next().await.is_some() {}
+    while !under_way.is_empty() {
+        drop(under_way.join_next().await);
+    }
 }
 
-/// A panic is a mistake in rekon, and costs its group a lease: its rows are asked again when that runs out.
-async fn unpanicked(rows: usize, settling: impl Future<Output = ()>) {
+/// Nothing is lost by a group that ends badly: its rows are still due and are asked again when their leases run out.
+async fn guarded(rows: usize, settling: impl Future<Output = ()> + Send) {
     if AssertUnwindSafe(settling).catch_unwind().await.is_err() {
         metrics::poisoned_rows(u64::try_from(rows).unwrap_or(u64::MAX));
         tracing::error!(rows, "settling a group panicked, which is a mistake in rekon; its rows will be asked again");
@@ -177,6 +180,7 @@ mod tests {
             }
         };
         collect(receiver, ONE_BY_ONE, settle, &heart, &CancellationToken::new()).await;
+        settled.lock().unwrap().sort_unstable();
         assert_eq!(*settled.lock().unwrap(), [1, 2]);
     }
 }

@@ -16,13 +16,9 @@ pub async fn look(ctx: &Ctx) -> Result<(), EngineError> {
     if found > 0 {
         tracing::info!(found, "rows of an account that is configured now are asked");
     }
-    let unknown = ctx.store.due_accounts_but(&known).await?;
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let strays = ctx.store.claim_strays(&unknown, ROUND, &ctx.owner, LEASE).await?;
+    let strays = ctx.store.claim_strays(&known, ROUND, &ctx.owner, LEASE).await?;
     if !strays.is_empty() {
-        tracing::warn!(rows = strays.len(), accounts = ?unknown, "rows name an account that is not configured");
+        tracing::warn!(rows = strays.len(), "rows name an account that is not configured");
         settle::look(&ctx.store, &ctx.rulebook, &strays).await?;
     }
     Ok(())

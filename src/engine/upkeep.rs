@@ -22,15 +22,8 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 7] = [
-        Self::Bodies,
-        Self::Items,
-        Self::Runs,
-        Self::StaleRuns,
-        Self::Commands,
-        Self::Notifications,
-        Self::Drift,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Bodies, Self::Items, Self::Runs, Self::StaleRuns, Self::Commands, Self::Notifications, Self::Drift];
 
     const fn as_str(self) -> &'static str {
         match self {

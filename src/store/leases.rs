@@ -89,22 +89,20 @@ const RELEASE_ROWS: &str = "-- store::leases::release_rows
 update rekon.transactions t set lease_owner = null, lease_until = null
   from unnest($1::bigint[], $2::bigint[]) as u(id, epoch) where t.id = u.id and t.lease_epoch = u.epoch";
 
-// Steps from account to account along the due index, one row each, however many are due. Ordered by both columns, because an
-// index on the account alone would lead through rows that are not due.
-const DUE_ACCOUNTS: &str = "-- store::leases::due_accounts
-with recursive due (account) as (
-  (select account from rekon.transactions where next_check_at is not null order by account, next_check_at limit 1)
-  union all
-  select (select t.account from rekon.transactions t where t.next_check_at is not null and t.account > due.account
-           order by t.account, t.next_check_at limit 1)
-    from due where due.account is not null)
-select account from due where account is not null and not (account = any($1))";
-
+// Jumps from account to account along the due index: what known accounts have due, however much, is not looked at.
 const STRAYS: &str = "-- store::leases::strays
-with stray as (
-  select id from rekon.transactions
-   where next_check_at <= now() and account = any($1) and (lease_until is null or lease_until < now())
-   order by next_check_at limit $2 for update skip locked)
+with recursive account (name) as (
+  (select t.account from rekon.transactions t where t.next_check_at is not null order by t.account, t.next_check_at limit 1)
+  union all
+  select (select t.account from rekon.transactions t where t.next_check_at is not null and t.account > a.name
+           order by t.account, t.next_check_at limit 1)
+    from account a where a.name is not null
+), stray as (
+  select due.id from account a cross join lateral (
+    select id from rekon.transactions
+     where account = a.name and next_check_at <= now() and (lease_until is null or lease_until < now())
+     order by next_check_at limit $2 for update skip locked) as due
+   where not (a.name = any($1)) limit $2)
 update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, lease_epoch = t.lease_epoch + 1
   from stray where t.id = stray.id returning t.id";
 
@@ -193,21 +191,16 @@ impl Store {
         Ok(())
     }
 
-    /// The accounts with a row that is or will be due, without the known ones.
-    pub async fn due_accounts_but(&self, known: &[String]) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_scalar(DUE_ACCOUNTS).bind(known).fetch_all(self.pool()).await?)
-    }
-
-    /// Leases due rows of these accounts, which nobody asks about.
+    /// Leases due rows whose account is not among `known`.
     pub async fn claim_strays(
         &self,
-        accounts: &[String],
+        known: &[String],
         limit: i64,
         owner: &str,
         lease: Duration,
     ) -> Result<Vec<i64>, StoreError> {
         let rows = sqlx::query(STRAYS)
-            .bind(accounts)
+            .bind(known)
             .bind(limit)
             .bind(owner)
             .bind(interval(lease))

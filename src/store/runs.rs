@@ -126,9 +126,6 @@ select count(*) as selected, count(*) filter (where i.must_ask) as must_ask,
 const PRUNE: &str = "-- store::runs::prune
 delete from rekon.runs where id in (select id from rekon.runs where state in ('done', 'failed', 'incomplete') and finished_at < clock_timestamp() - $1::interval limit $2)";
 
-const PRUNE_RAW: &str = "-- store::runs::prune_raw
-delete from rekon.raw_answers where hash in (select hash from rekon.raw_answers where first_at < clock_timestamp() - $1::interval limit $2)";
-
 fn to_run(row: &sqlx::postgres::PgRow) -> Result<Run, StoreError> {
     Ok(Run {
         id: row.try_get("id")?,
@@ -239,10 +236,5 @@ impl Store {
     /// Deletes finished runs older than `keep`, at most `limit`.
     pub async fn prune_runs(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
         Ok(sqlx::query(PRUNE).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())
-    }
-
-    /// Deletes raw bodies older than `keep`, at most `limit`; their facts and hashes stay.
-    pub async fn prune_raw(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
-        Ok(sqlx::query(PRUNE_RAW).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())
     }
 }
