@@ -69,10 +69,9 @@ async fn profiles_are_shown_with_their_sources_and_what_is_unproven() {
         "{listed:?}"
     );
     let shown = Run::of(bare(&["providers", "show", "doku", "--json"], &[]).output().unwrap()).ends(0).json();
-    assert_eq!(
-        shown["status"][0],
-        json!({"code": "00", "means": "PAID", "final": false, "source": "DOKU's sample: Success"})
-    );
+    let paid = &shown["status"][0];
+    assert_eq!((&paid["code"], &paid["means"], &paid["final"]), (&json!("00"), &json!("PAID"), &json!(false)));
+    assert!(paid["source"].as_str().is_some_and(|source| source.starts_with("DOKU's sample: Success")), "{paid}");
     assert_eq!(shown["status"].as_array().unwrap().len(), 8);
     assert!(shown["unproven"].to_string().contains("refund_repeat"), "{shown}");
     let text = rig.run(&["providers", "show", "doku"]).ends(0).stdout;
