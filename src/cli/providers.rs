@@ -169,7 +169,6 @@ fn document(profile: &ProviderProfile, account: Option<&str>) -> Value {
         .collect();
     let operations: Vec<Value> = operations(profile)
         .map(|(name, o)| json!({"operation": name, "service": o.service_code, "method": o.method.as_str(), "path": o.path}))
-        
         .collect();
     let refund =
         profile.rules.refund.as_ref().map(
