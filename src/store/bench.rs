@@ -52,6 +52,9 @@ select (select count(*) from rekon.transactions where last_checked_at >= $1 and 
        (select count(*) from rekon.journal where at >= $1 and at < $2) as entries,
        (select count(*) from rekon.postings p join rekon.journal j using (transaction_id, entry_no) where j.at >= $1 and j.at < $2) as postings";
 
+const INSTANCES: &str = "-- store::bench::instances
+select setval('rekon.instances', $1)";
+
 const DUE_ROWS: &str = "-- store::bench::due_rows
 select count(*) from rekon.transactions where account = $1 and next_check_at <= now()";
 
@@ -62,6 +65,13 @@ impl Store {
     /// Makes a database beside this one.
     pub async fn create_database(&self, name: &'static str) -> Result<(), StoreError> {
         self.pool().execute(AssertSqlSafe(format!("create database {name}"))).await?;
+        Ok(())
+    }
+
+    /// Counts processes from here on: two databases before one provider must not number theirs alike, or their requests would
+    /// carry the same X-EXTERNAL-ID.
+    pub async fn count_instances_from(&self, first: i64) -> Result<(), StoreError> {
+        sqlx::query(INSTANCES).bind(first).execute(self.pool()).await?;
         Ok(())
     }
 

@@ -64,6 +64,7 @@ struct Shelf {
 impl Shelf {
     async fn new(place: &Place, name: &'static str, pending: i64, due: i64) -> Result<Self, Failure> {
         let store = place.database(name).await?;
+        store.count_instances_from(pending).await?;
         let waiting = pending.saturating_sub(due);
         // Those that are not due are never asked about: no provider needs to know them.
         store.supply(&Supply { is_due: false, ..supply("Q", 0, waiting) }).await?;
