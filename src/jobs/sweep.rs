@@ -68,6 +68,8 @@ impl Fetcher {
         };
         let claim = self.ctx.store.claim_due(&self.account.name, limit, &self.ctx.owner, self.ctx.limits.lease).await?;
         if claim.rows.is_empty() {
+            // Claims keep the clock's anchor young; an account that rests must not let it grow old.
+            self.ctx.clock.refresh(&self.ctx.store).await?;
             return Ok(None);
         }
         self.ctx.clock.set(claim.at);
