@@ -29,6 +29,8 @@ pub(crate) struct Context {
     config_path: Option<PathBuf>,
     environment: Environment,
     config: OnceCell<Config>,
+    /// A server that runs already, in place of the configured one.
+    server: Option<ConnectOptions>,
     /// Where its output goes.
     pub(crate) out: Output,
 }
@@ -73,7 +75,12 @@ pub(crate) struct Session<'a> {
 
 impl Context {
     pub(crate) fn new(config_path: Option<PathBuf>, environment: Environment, out: Output) -> Self {
-        Self { config_path, environment, config: OnceCell::new(), out }
+        Self { config_path, environment, config: OnceCell::new(), server: None, out }
+    }
+
+    /// The same process beside a private Postgres that somebody else has started and will stop: two cannot serve one folder.
+    pub(crate) fn beside(self, server: ConnectOptions) -> Self {
+        Self { server: Some(server), ..self }
     }
 
     /// The configuration; loaded once, at the first call.
@@ -101,6 +108,9 @@ impl Context {
     /// The database that the configuration names.
     pub(crate) fn place(&self) -> Result<Place, Failure> {
         let database = &self.config()?.database;
+        if let Some(server) = &self.server {
+            return Ok(Place::Server(server.clone()));
+        }
         match &database.target {
             DatabaseTarget::Url { url, .. } => Ok(Place::Server(ConnectOptions::to_server(database, url))),
             DatabaseTarget::Embedded => private_place(database, database.data_dir.as_deref()),

@@ -1,17 +1,23 @@
-//! `rekon demo`: a day of payments from pending rows to a reconciled ledger, on this machine alone. It plays the provider and
+//! `rekon demo`: a day of payments from pending rows to a reconciled ledger, on this machine alone. It plays the providers and
 //! then runs the very commands that a person would type, each as it is; at the end it compares every row with what the
-//! rules of money demand and with the provider's own book. Absent on purpose: a path that production does not take.
+//! rules of money demand and with each provider's own book. Absent on purpose: a path that production does not take.
 
+mod accounts;
 mod day;
+mod door;
 mod ends;
 mod folder;
+mod kinds;
+mod notices;
+mod story;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
-use serde_json::json;
+use serde::Serialize;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{
@@ -19,25 +25,29 @@ use crate::{
         context::{Context, OnSignal, until_signal},
         exit::{Exit, Failure},
         output::Output,
-        sim::{ACCOUNT, CLIENT_ID, CLIENT_SECRET, MERCHANT_ID},
     },
     config::{Config, Environment},
-    report::format,
-    sim::{Sim, SimClient, SimHandle, SimOptions},
-    store::reads::TransactionFilter,
+    domain::day::BusinessDay,
+    sim::{Notifier, Sim, SimHandle, SimOptions},
+    store::{ConnectOptions, embedded::EmbeddedPostgres, reads::TransactionFilter},
 };
 
+use accounts::DOKU;
 use day::Plan;
+use door::Doorway;
 use ends::Outcome;
 use folder::{CONFIG_FILE, EXPECTED_FILE, FIRST_REPORT_FILE, Folder, OUTCOME_FILE, REPORT_FILE};
+use notices::{Knocks, Sent};
+use story::Notifications;
 
-/// Show a day of payments being reconciled, with a simulated provider and a private Postgres
+/// Show a day of payments being reconciled, with simulated providers and a private Postgres
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Show a day of payments being reconciled, with a simulated provider and a private Postgres.\n\n\
-                  Plays a provider over real HTTP, expects payments of one day of which many go wrong in known ways, imports them, reconciles the \
-                  day twice, and compares every row with what the rules demand and with the provider's own book of money. Leaves CSV, \
-                  configuration and reports in --dir. A second run starts over. Exit code 0: every row ended as it must.",
+    long_about = "Show a day of payments being reconciled, with simulated providers and a private Postgres.\n\n\
+                  Plays DOKU, Paydia and Brick over real HTTP, expects payments and payouts of one day of which many go wrong in known ways, imports \
+                  them, reconciles the day twice while true and forged notifications come in, and compares every row with what the rules demand and \
+                  with each provider's own book of money. Leaves CSV, configuration and reports in --dir. A second run starts over. Exit code 0: \
+                  every row ended as it must, and no notification moved anything.",
     after_help = "Example: rekon demo --payments 500 --seed 7"
 )]
 pub(crate) struct Demo {
@@ -48,12 +58,12 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     /// Expect so many payments
-    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(day::PAYMENTS_MIN..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(kinds::PAYMENTS_MIN..=100_000))]
     payments: u32,
     /// Draw everything from this seed
     #[arg(long, default_value_t = 19)]
     seed: u64,
-    /// Keep the simulated provider running at the end, until SIGINT or SIGTERM
+    /// Keep the simulated providers running at the end, until SIGINT or SIGTERM
     #[arg(long)]
     stay: bool,
 }
@@ -63,6 +73,11 @@ struct Stage<'a> {
     demo: &'a Demo,
     folder: &'a Folder,
     sim: &'a SimHandle,
+    door: &'a Doorway,
+    /// Where the others live: the providers and the door. They outlive each command's own runtime.
+    others: &'a Runtime,
+    /// The database of the whole demo.
+    server: &'a ConnectOptions,
     /// The process around the commands that are run: the demo's configuration and nothing of this machine's.
     inner: Context,
     /// Where the story goes.
@@ -71,24 +86,58 @@ struct Stage<'a> {
     program: String,
 }
 
+/// How the day went.
+#[derive(Serialize)]
+struct Told<'a> {
+    day: BusinessDay,
+    payments: u32,
+    seed: u64,
+    took_secs: u64,
+    folder: &'a std::path::Path,
+    config: String,
+    outcome: Outcome,
+    notifications: Notifications,
+}
+
 impl Demo {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let environment = environment();
         let folder = Folder::prepare(&self.dir, &self.data_dir(&environment)?)?;
-        // A provider is another party: it has a runtime of its own, which outlives each command's.
-        let provider = Runtime::new().map_err(Failure::Runtime)?;
-        let sim = provider.block_on(start_provider(self.seed))?;
         let out = if context.out.json { context.out.aside() } else { context.out };
+        // The notifications' sender is an HTTP client, and each wants this chosen; a second choice changes nothing.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let others = Runtime::new().map_err(Failure::Runtime)?;
+        let sim = others.block_on(start_providers(self.seed))?;
+        let config = folder.write_config(&sim.base_url())?;
+        out.text(&story::introduction(&sim.base_url(), &folder, &config))?;
+        let inner = Context::new(Some(folder.file(CONFIG_FILE)), environment, out);
+        // One server for the whole demo: the door needs it between the commands too.
+        let database = &inner.config()?.database;
+        let postgres = EmbeddedPostgres::start(&folder.cluster(database.bin_dir.clone()))?;
+        let server = ConnectOptions::to_private(database, postgres.url());
+        let door = others.block_on(Doorway::open(inner.config()?))?;
         let stage = Stage {
-            inner: Context::new(Some(folder.file(CONFIG_FILE)), environment, out),
             demo: &self,
             folder: &folder,
             sim: &sim,
+            door: &door,
+            others: &others,
+            server: &server,
+            inner: inner.beside(server.clone()),
             out,
             program: std::env::args().next().unwrap_or_else(|| "rekon".to_owned()),
         };
         let result = stage.play(context);
-        provider.block_on(sim.shutdown());
+        others.block_on(door.close());
+        postgres.stop()?;
+        if self.stay && result.is_ok() {
+            out.say("The providers stay until Ctrl-C.");
+            until_signal(OnSignal::Drain, async |stop| {
+                stop.cancelled().await;
+                Ok(())
+            })?;
+        }
+        others.block_on(sim.shutdown());
         result
     }
 
@@ -110,8 +159,8 @@ fn environment() -> Environment {
     environment
 }
 
-async fn start_provider(seed: u64) -> Result<SimHandle, Failure> {
-    let mut options = SimOptions::loopback(vec![SimClient::demo(CLIENT_ID, CLIENT_SECRET, MERCHANT_ID)]);
+async fn start_providers(seed: u64) -> Result<SimHandle, Failure> {
+    let mut options = SimOptions::loopback(accounts::clients());
     options.seed = seed;
     Ok(Sim::start(options).await?)
 }
@@ -119,46 +168,40 @@ async fn start_provider(seed: u64) -> Result<SimHandle, Failure> {
 impl Stage<'_> {
     fn play(&self, context: &Context) -> Result<Exit, Failure> {
         let began = Instant::now();
-        self.introduce()?;
         self.command(&["migrate"])?;
+        self.others.block_on(self.door.stand_before(self.server))?;
         let now = self.inner.with_database(async |session| Ok(session.store.now().await?))?;
         let plan = Plan::draw(self.demo.payments, self.demo.seed, now);
         self.expect_payments(&plan)?;
         self.command(&["import", &self.file(EXPECTED_FILE)])?;
+        let knocks = Knocks::plan(&plan);
+        let copied = knocks.copied_example.clone();
         let day = plan.day.to_string();
-        self.command(&["reconcile", "--date", &day, "--format", "html", "--out", &self.file(FIRST_REPORT_FILE)])?;
-        self.turn(&plan)?;
+        let sent = self.amid_notifications(knocks, || {
+            self.command(&["reconcile", "--date", &day, "--format", "html", "--out", &self.file(FIRST_REPORT_FILE)])
+        })?;
+        let sent = self.turn(&plan)?.and(&sent);
         self.command(&["reconcile", "--date", &day, "--fresh", "0", "--out", &self.file(REPORT_FILE)])?;
-        self.out.text(&format!("\n{}", self.folder.read(REPORT_FILE)?))?;
-        self.command(&["recheck", &plan.example("flip_flop")])?;
-        self.command(&["explain", &plan.example("refund_answer_lost")])?;
+        self.out.text(&format!("\n{}", story::beginning(&self.folder.read(REPORT_FILE)?)))?;
+        self.command(&["recheck", &plan.example(&DOKU, "flip_flop")])?;
+        self.command(&["explain", &plan.example(&DOKU, "refund_answer_lost")])?;
         self.command(&["verify"])?;
-        let outcome = self.judge(&plan)?;
-        let took = began.elapsed();
-        self.out.text(&self.next_steps(&plan, took))?;
+        let told = Told {
+            day: plan.day,
+            payments: self.demo.payments,
+            seed: self.demo.seed,
+            notifications: self.notifications(sent)?,
+            outcome: self.judge(&plan)?,
+            took_secs: began.elapsed().as_secs(),
+            folder: self.folder.path(),
+            config: self.file(CONFIG_FILE),
+        };
+        self.out.text(&self.next_steps(&plan, &copied, began.elapsed()))?;
+        let is_right = told.outcome.differing.is_empty() && told.notifications.is_harmless();
         if context.out.json {
-            context.out.document(&self.told(&plan, &outcome, took), String::new)?;
+            context.out.document(&told, String::new)?;
         }
-        if self.demo.stay {
-            self.out.say("The provider stays until Ctrl-C.");
-            until_signal(OnSignal::Drain, async |stop| {
-                stop.cancelled().await;
-                Ok(())
-            })?;
-        }
-        Ok(if outcome.differing.is_empty() { Exit::Clean } else { Exit::Failed })
-    }
-
-    fn introduce(&self) -> Result<(), Failure> {
-        let config = self.folder.write_config(&self.sim.base_url())?;
-        self.out.text(&format!(
-            "A day of QRIS payments, from pending rows to a reconciled ledger. Many go wrong, each in a known way.\n\n\
-             A simulated DOKU listens on {}: real HTTP, real signatures, and a book of its own in which it notes what was truly\n\
-             taken and returned. Nothing leaves this machine. This is the configuration, {}:\n\n{}",
-            self.sim.base_url(),
-            self.file(CONFIG_FILE),
-            indented(&config)
-        ))
+        Ok(if is_right { Exit::Clean } else { Exit::Failed })
     }
 
     /// Runs a command as a person would type it. A day with exceptions ends `reconcile` with 3; anything else but 0 ends the demo.
@@ -188,34 +231,54 @@ impl Stage<'_> {
             world.add_payment(row.payment.clone())?;
         }
         self.folder.write(EXPECTED_FILE, &plan.csv())?;
-        self.out.text(&format!(
-            "\nA merchant's day, {}: {} that he expects, in {}.",
-            format::day(plan.day),
-            format::counted(u64::from(self.demo.payments), "payment", "payments"),
-            self.file(EXPECTED_FILE)
-        ))
+        self.out.text(&story::expectation(plan, &self.file(EXPECTED_FILE)))
     }
 
-    /// The world goes on between the two runs.
-    fn turn(&self, plan: &Plan) -> Result<(), Failure> {
+    /// DOKU tells of some payments before the command asks, and of others while it is at work.
+    fn amid_notifications(
+        &self,
+        knocks: Knocks,
+        command: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<Sent, Failure> {
+        let url = self.door.url(DOKU.name);
+        let notifier = Notifier::new(url.clone())?;
+        let before = self.others.block_on(notices::deliver(&notifier, knocks.before));
+        self.out.text(&story::knocking(before.total(), knocks.during.len(), &url))?;
+        let day_is_over = CancellationToken::new();
+        let sending =
+            notices::deliver_in_time(notifier, self.sim.world(), knocks.during, day_is_over.clone());
+        let sending = tokio_util::task::AbortOnDropHandle::new(self.others.spawn(sending));
+        command()?;
+        day_is_over.cancel();
+        let during = self.others.block_on(sending).map_err(|error| Failure::Runtime(error.into()))?;
+        Ok(before.and(&during))
+    }
+
+    /// The world goes on between the two runs, and DOKU tells of it.
+    fn turn(&self, plan: &Plan) -> Result<Sent, Failure> {
         let world = self.sim.world();
         let mut turned: u64 = 0;
         for row in &plan.rows {
             if let Some(answers) = row.turn() {
-                world.set_script("", &row.payment.partner_reference_no, answers)?;
+                world.set_script(&row.payment.client_id, &row.payment.partner_reference_no, answers)?;
                 turned += 1;
             }
         }
-        self.out.text(&format!(
-            "\nMeanwhile the provider changes its mind about {}: some that it called paid have failed, and some that were\n\
-             never paid, and are closed, are paid after all. A second look at the whole day (--fresh 0) finds them.",
-            format::counted(turned, "payment", "payments")
-        ))
+        let notifier = Notifier::new(self.door.url(DOKU.name))?;
+        let sent = self.others.block_on(notices::deliver(&notifier, notices::of_the_turn(plan)));
+        self.out.text(&story::turn(turned))?;
+        Ok(sent)
+    }
+
+    fn notifications(&self, sent: Sent) -> Result<Notifications, Failure> {
+        let entries = self.inner.with_database(async |session| Ok(session.store.entries_by_notification().await?))?;
+        let notifications = Notifications { sent, counted: self.door.counted(), journal_entries: entries };
+        self.out.text(&notifications.text())?;
+        Ok(notifications)
     }
 
     fn judge(&self, plan: &Plan) -> Result<Outcome, Failure> {
         let filter = TransactionFilter {
-            account: Some(ACCOUNT.to_owned()),
             limit: i64::from(self.demo.payments) + 1,
             ..TransactionFilter::default()
         };
@@ -229,54 +292,19 @@ impl Stage<'_> {
         Ok(outcome)
     }
 
-    fn next_steps(&self, plan: &Plan, took: Duration) -> String {
+    fn next_steps(&self, plan: &Plan, copied: &str, took: Duration) -> String {
         let look = |what: &str, words: &[&str]| format!("  {what}\n      {}", self.typed(words));
         let lines = [
             look("Where everything stands:", &["status"]),
             look("What a person must look at:", &["exceptions", "list"]),
-            look("Why this payment is held:", &["explain", &plan.example("paid_late")]),
+            look("Why this payment is held:", &["explain", &plan.example(&DOKU, "paid_late")]),
+            look("What a notification with a copied signature did, nothing:", &["explain", copied]),
             look("What went back, and how that is known:", &["refunds", "list"]),
         ];
-        let more = self.folder.path().join("more").display().to_string();
-        format!(
-            "\nThat took {} s. Files in {}:\n  \
-               {EXPECTED_FILE}     the payments as they were imported\n  \
-               {OUTCOME_FILE}      each of them, and what it came to\n  \
-               {FIRST_REPORT_FILE}  the day after the first run\n  \
-               {REPORT_FILE}       the day after the second run\n  \
-               {CONFIG_FILE}        the configuration\n\n\
-             The database sleeps in its folder and wakes with every command:\n{}\n\n\
-             The provider ends with the demo (--stay keeps it). A new one at the same address, with payments of its own:\n      \
-             {} sim --listen {} --seed {} --payments 50 --out {more}\n  \
-             and, in another terminal:\n      {}\n      {}",
-            took.as_secs(),
-            self.folder.path().display(),
-            lines.join("\n"),
-            self.program,
-            self.sim.address(),
-            self.demo.seed.wrapping_add(1),
-            self.typed(&["import", &format!("{more}/expected.csv")]),
-            self.typed(&["reconcile"]),
-        )
-    }
-
-    fn told(&self, plan: &Plan, outcome: &Outcome, took: Duration) -> serde_json::Value {
-        json!({
-            "day": plan.day, "payments": self.demo.payments, "seed": self.demo.seed, "took_secs": took.as_secs(),
-            "folder": self.folder.path(), "config": self.file(CONFIG_FILE), "outcome": outcome,
-        })
+        story::ending(took, self.folder, &lines.join("\n"))
     }
 
     fn file(&self, name: &str) -> String {
-        shown(&self.folder.file(name))
+        self.folder.file(name).display().to_string()
     }
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn indented(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| format!("    {line}").trim_end().to_owned()).collect();
-    lines.join("\n")
 }

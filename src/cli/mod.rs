@@ -9,6 +9,7 @@ mod context;
 mod demo;
 mod exceptions;
 mod exit;
+mod http;
 mod explain;
 mod import;
 mod migrate;

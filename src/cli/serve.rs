@@ -13,22 +13,18 @@ use crate::{
     cli::{
         context::{Context, OnSignal, Place, until_signal},
         exit::{Exit, Failure},
+        http::{self, Lent},
         output::Output,
-        wiring,
     },
     config::{Config, LogFormat},
-    engine::{
-        Engine,
-        ingest::{self, Door},
-    },
+    engine::Engine,
     jobs,
     store::{ConnectOptions, Store, embedded::EmbeddedPostgres, limits::CallClass},
     telemetry::{
-        self,
         heartbeat::Heartbeats,
         logs::{self, Format, LogOptions},
     },
-    web::{self, WebLimits, WebParts},
+    web,
 };
 
 /// Pause between attempts to reach a database that is not there yet.
@@ -132,28 +128,15 @@ impl Daemon<'_> {
         if !self.roles.contains(&Role::Http) {
             return Ok(None);
         }
-        let server = &self.config.server;
-        let listener = web::bind(server.listen).await?;
-        let address = listener.local_addr().map_err(Failure::Runtime)?;
-        self.out.say(&format!("rekon listens on http://{address} (/healthz /readyz /metrics /notify)"));
-        let vocabulary = web::vocabulary(self.config.accounts.keys().cloned().collect());
-        let door = Door::new(self.config, &wiring::rulebook(self.config)?);
-        let (intake, taking) = ingest::intake(door, store.clone());
-        tokio::spawn(taking);
-        let parts = WebParts {
-            store,
+        let lent = Lent {
             heartbeats: hearts.clone(),
-            metrics: telemetry::metrics::install(&vocabulary).map_err(Failure::Metrics)?,
-            vocabulary,
+            store,
             draining: self.stop.clone(),
-            intake,
-            limits: WebLimits {
-                request_timeout: server.request_timeout,
-                body_max: server.body_max,
-                drain_timeout: server.drain_timeout,
-            },
+            closing: closing.clone(),
         };
-        Ok(Some(tokio::spawn(web::serve(listener, parts, closing.clone()))))
+        let side = http::open(self.config, lent).await?;
+        self.out.say(&format!("rekon listens on http://{} (/healthz /readyz /metrics /notify)", side.address));
+        Ok(Some(side.serving))
     }
 
     async fn work(&self, hearts: Heartbeats, store_is: &watch::Sender<Option<Store>>) -> Result<(), Failure> {

@@ -18,9 +18,7 @@ use crate::{
     sim::{DEMO_PRIVATE_KEY_PEM, Rng, Scenario, Sim, SimClient, SimHandle, SimOptions, scripted},
 };
 
-/// The account in what is written and printed.
-pub(super) const ACCOUNT: &str = "sim";
-pub(super) const CLIENT_ID: &str = "REKON-SIM";
+const CLIENT_ID: &str = "REKON-SIM";
 pub(super) const CLIENT_SECRET: &str = "rekon-sim-secret";
 pub(super) const MERCHANT_ID: &str = "2115";
 /// Names of the files in `--out`.

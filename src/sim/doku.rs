@@ -3,6 +3,7 @@
 //! requests and spells answers.
 
 mod by_hand;
+pub(super) mod notify;
 mod query;
 mod refund;
 mod status;

@@ -2,7 +2,7 @@
 //!
 //! It is written apart from `providers` and `engine`: a mistake there must not find its twin here. So it has its own
 //! signatures, its own spelling of amounts and codes, and the published vectors as its own tests.
-//! Reading order: `script` (what a provider will say), `payment` and `book` (what is true), `door`, `desk` and the providers' files (how it is said),
+//! Reading order: `script` (what a provider will say), `payment` and `book` (what is true), `door`, `desk` and the providers' files (how it is said), `notifier` (what is said unasked),
 //! `gate`, `arrivals` and `admin` (how a test looks in).
 
 mod admin;
@@ -16,6 +16,7 @@ mod doku;
 mod door;
 mod gate;
 mod keys;
+mod notifier;
 mod paydia;
 mod payment;
 mod qris;
@@ -34,7 +35,9 @@ pub use arrivals::{Arrival, CallBudget, max_excess};
 pub use book::{Book, BookEntry, Returned};
 pub use client::SimClient;
 pub use gate::{Gate, GatePoint, GateSpec};
+pub use doku::notify::{Notice, Says};
 pub use keys::{DEMO_PRIVATE_KEY_PEM, DEMO_PUBLIC_KEY_PEM};
+pub use notifier::{Notifier, NotifierError};
 pub use rng::Rng;
 pub use scenario::{Scenario, VALIDITY_SECS, scripted};
 pub use script::{

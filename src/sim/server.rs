@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::client::SimClient;
 use super::connection::{Connection, CuttableListener};
+use super::notifier::NotifierError;
 use super::script::RepeatPolicy;
 use super::signature::KeyUnreadable;
 use super::world::World;
@@ -60,6 +61,9 @@ pub enum SimError {
     /// The operating system gave no random bytes for a token.
     #[error("the operating system gave no random bytes for a token")]
     Entropy,
+    /// Notifications cannot be sent.
+    #[error(transparent)]
+    Notifier(#[from] NotifierError),
 }
 
 /// How a simulator is set up.

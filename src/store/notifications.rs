@@ -90,6 +90,10 @@ const PRUNE: &str = "-- store::notifications::prune
 delete from rekon.notifications where (account, payload_hash) in (
   select account, payload_hash from rekon.notifications where last_at < clock_timestamp() - $1::interval limit $2)";
 
+const MOVED_MONEY: &str = "-- store::notifications::moved_money
+select count(*) from rekon.journal j
+ where exists (select from rekon.facts f where f.transaction_id = j.transaction_id and f.source = 'notification' and f.xmin = j.xmin)";
+
 /// Locks the rows that have these (account, reference), each pair once, in the order of their ids.
 pub async fn lock(tx: &mut Tx, pairs: &[(&str, &str)]) -> Result<Vec<Target>, StoreError> {
     let accounts: Vec<&str> = pairs.iter().map(|p| p.0).collect();
@@ -153,6 +157,12 @@ pub async fn keep_apart(tx: &mut Tx, apart: &[Apart], kept_max: i64) -> Result<(
 }
 
 impl Store {
+    /// Journal entries, and with them states and postings, that stand in a database transaction which took a notification
+    /// in. There must be none: what a notification claims decides nothing.
+    pub async fn entries_by_notification(&self) -> Result<i64, StoreError> {
+        Ok(sqlx::query(MOVED_MONEY).fetch_one(self.pool()).await?.try_get(0)?)
+    }
+
     /// Deletes notifications that became no fact and did not come again for `keep`, at most `limit`.
     pub async fn prune_notifications(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
         Ok(sqlx::query(PRUNE).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())

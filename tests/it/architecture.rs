@@ -54,8 +54,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("metrics", &["telemetry", "providers", "store", "engine", "jobs", "web"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
-    // The bench measures a bare loop of the same client beside the whole one.
-    ("reqwest", &["providers/transport", "cli/bench"]),
+    // The bench measures a bare loop of the same client beside the whole one; a simulated provider knocks by itself.
+    ("reqwest", &["providers/transport", "cli/bench", "sim/notifier"]),
     ("ring", &["config", "providers", "engine", "sim"]),
     ("rust_xlsxwriter", &["report"]),
     ("rustls", &["providers", "cli"]),

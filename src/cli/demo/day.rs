@@ -1,17 +1,21 @@
-//! The demo's day: which calendar day it is, how many payments of which kind it has, what the merchant writes down about each and
-//! what the provider will say. Drawn from a seed; the same seed and day give the same payments.
+//! The demo's day: which calendar day it is, what the merchant writes down about each payment and what its provider will say.
+//! Drawn from a seed; the same seed and day give the same payments.
 
 use chrono::{DateTime, Utc};
 
 use crate::{
-    cli::sim::ACCOUNT,
     domain::{
         day::BusinessDay,
         money::Sen,
-        order::{later, secs_between},
+        order::{Direction, later, secs_between},
     },
     report::format,
     sim::{Answer, Rng, Scenario, SimPayment, scripted},
+};
+
+use super::{
+    accounts::Account,
+    kinds::{Kind, Turn, Validity, mixture},
 };
 
 const MINUTE: i64 = 60;
@@ -20,85 +24,8 @@ const HOUR: i64 = 60 * MINUTE;
 const WATCH: i64 = HOUR;
 /// Every payment is at least this old, so that validity, watch and `stuck_after` of a stuck one are over.
 const AGE_MIN: i64 = 150 * MINUTE;
-/// The fewest payments of any kind.
-pub(super) const KIND_MIN: u32 = 10;
 /// Smallest and largest amount, in rupiah.
 const AMOUNTS: (i64, i64) = (10_000, 500_000);
-
-/// How long a code can be paid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Validity {
-    /// A day: still valid when the demo runs.
-    Day,
-    /// A quarter of an hour: over, and its watch and `stuck_after` as well.
-    Short,
-    /// Until its watch has just ended: negative answers close it now.
-    Closing,
-}
-
-/// What becomes of a payment at the provider between the first run and the second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// Nothing new: its script goes on.
-    None,
-    /// Its payment is called failed from now on.
-    Fails,
-    /// It is paid after all.
-    IsPaid,
-}
-
-/// One kind of payment.
-#[derive(Debug)]
-pub(super) struct Kind {
-    /// The name in `expected_ends.txt`.
-    pub(super) name: &'static str,
-    scenario: Scenario,
-    /// Of two thousand payments so many.
-    share: u32,
-    validity: Validity,
-    turn: Turn,
-}
-
-const fn kind(name: &'static str, scenario: Scenario, share: u32) -> Kind {
-    Kind { name, scenario, share, validity: Validity::Day, turn: Turn::None }
-}
-
-const fn short(name: &'static str, scenario: Scenario, share: u32) -> Kind {
-    Kind { validity: Validity::Short, ..kind(name, scenario, share) }
-}
-
-const fn closing(name: &'static str, share: u32, turn: Turn) -> Kind {
-    Kind { validity: Validity::Closing, turn, ..kind(name, Scenario::NeverPaid, share) }
-}
-
-/// Every kind; the first one takes what the others leave.
-pub(super) const KINDS: [Kind; 22] = [
-    kind("exact", Scenario::Exact, 0),
-    kind("integers_for_strings", Scenario::IntegersForStrings, 40),
-    kind("pending_then_paid", Scenario::PendingThenPaid, 80),
-    kind("failed_then_paid", Scenario::FailedThenPaid, 40),
-    kind("not_found_then_paid", Scenario::NotFoundThenPaid, 40),
-    kind("wrong_echo_then_right", Scenario::WrongEchoThenRight, 20),
-    kind("flip_flop", Scenario::FlipFlop, 20),
-    kind("overpaid", Scenario::Overpaid, 120),
-    kind("refund_answer_lost", Scenario::RefundAnswerLost, 30),
-    kind("refund_lost_before_effect", Scenario::RefundLostBeforeEffect, 20),
-    kind("refund_refused", Scenario::RefundRefused, 20),
-    kind("cancelled_then_paid", Scenario::CancelledThenPaid, 60),
-    kind("underpaid", Scenario::Underpaid, 60),
-    kind("scale_x100", Scenario::ScaleX100, 20),
-    kind("other_currency", Scenario::OtherCurrency, 20),
-    short("paid_late", Scenario::PaidLate, 40),
-    kind("reversed_first", Scenario::ReversedFirst, 20),
-    Kind { turn: Turn::Fails, ..kind("regression", Scenario::Regression, 20) },
-    short("in_flight_forever", Scenario::InFlightForever, 20),
-    short("indeterminate_forever", Scenario::IndeterminateForever, 20),
-    closing("never_paid", 80, Turn::None),
-    closing("paid_after_close", 20, Turn::IsPaid),
-];
-
-/// The fewest payments with which every kind has its ten.
-pub(super) const PAYMENTS_MIN: i64 = 240;
 
 /// One expected payment, and what the provider knows about it.
 #[derive(Debug)]
@@ -136,17 +63,17 @@ impl Plan {
 
     /// The file that the merchant would hand over.
     pub(super) fn csv(&self) -> String {
-        let mut csv =
-            "account,partner_reference_no,reference_no,amount,order_status,created_at,expires_at\n".to_owned();
+        let mut csv = "account,partner_reference_no,reference_no,direction,amount,order_status,created_at,expires_at\n".to_owned();
         for row in &self.rows {
             let SimPayment { partner_reference_no, reference_no, expected_sen, .. } = &row.payment;
             let order_status = if row.kind.scenario == Scenario::CancelledThenPaid { "cancelled" } else { "open" };
             let (amount, created_at, expires_at) =
                 (Sen::new(*expected_sen), format::iso(row.created_at), format::iso(row.expires_at));
             let cells = [
-                ACCOUNT,
+                row.kind.account.name,
                 partner_reference_no,
                 reference_no,
+                row.kind.direction.as_str(),
                 &amount.to_string(),
                 order_status,
                 &created_at,
@@ -159,9 +86,9 @@ impl Plan {
     }
 
     /// The first row of a kind, as `ACCOUNT/REF`.
-    pub(super) fn example(&self, name: &str) -> String {
-        let row = self.rows.iter().find(|row| row.kind.name == name);
-        row.map_or_else(String::new, |row| format!("{ACCOUNT}/{}", row.payment.partner_reference_no))
+    pub(super) fn example(&self, account: &Account, name: &str) -> String {
+        let row = self.rows.iter().find(|row| row.kind.account == account && row.kind.name == name);
+        row.map_or_else(String::new, Planned::named)
     }
 }
 
@@ -174,14 +101,15 @@ impl Planned {
     ) -> Self {
         let amount = Sen::rupiah(rng.between(AMOUNTS.0, AMOUNTS.1));
         let mut payment = scripted(kind.scenario, amount.sen(), rng);
-        payment.partner_reference_no = format!("INV-{}-{number:05}", day.to_string().replace('-', ""));
+        let letters = if kind.direction == Direction::In { "INV" } else { "PAYOUT" };
+        payment.client_id = kind.account.client_id.to_owned();
+        payment.partner_reference_no = format!("{letters}-{}-{number:05}", day.to_string().replace('-', ""));
         payment.registered_at = Some(later(created_at, rng.between(20, 5 * MINUTE)));
-        match kind.scenario {
+        if let Some(script) = kind.script() {
+            payment.script = script;
+        } else if kind.scenario == Scenario::PaidLate {
             // Its time has come already: it was paid, late.
-            Scenario::PaidLate => payment.script = payment.script.pop().into_iter().collect(),
-            // Failed only after the day's first look.
-            Scenario::Regression => payment.script = vec![Answer::paid()],
-            _ => {}
+            payment.script = payment.script.pop().into_iter().collect();
         }
         let expires_at = match kind.validity {
             Validity::Day => later(created_at, 24 * HOUR),
@@ -189,6 +117,16 @@ impl Planned {
             Validity::Closing => later(now, -(WATCH + MINUTE)),
         };
         Self { kind, payment, created_at, expires_at }
+    }
+
+    /// `ACCOUNT/REF`.
+    pub(super) fn named(&self) -> String {
+        format!("{}/{}", self.kind.account.name, self.payment.partner_reference_no)
+    }
+
+    /// When the customer paid, if he did.
+    pub(super) fn paid_at(&self) -> DateTime<Utc> {
+        self.payment.registered_at.unwrap_or(self.created_at)
     }
 
     /// What the provider says from now on, where that changes between the two runs.
@@ -213,20 +151,6 @@ fn span(now: DateTime<Utc>) -> (BusinessDay, DateTime<Utc>, DateTime<Utc>) {
     }
 }
 
-fn mixture(payments: u32) -> Vec<&'static Kind> {
-    let mut kinds = Vec::new();
-    for kind in KINDS.iter().filter(|kind| kind.share > 0) {
-        let scaled = u64::from(kind.share) * u64::from(payments) / 2_000;
-        let rows = u32::try_from(scaled).unwrap_or(u32::MAX).max(KIND_MIN);
-        kinds.extend((0..rows).map(|_| kind));
-    }
-    let wanted = usize::try_from(payments).unwrap_or(usize::MAX);
-    if let Some(rest) = KINDS.iter().find(|kind| kind.share == 0) {
-        kinds.resize(wanted.max(kinds.len()), rest);
-    }
-    kinds
-}
-
 /// Fisher and Yates.
 fn shuffle<T>(items: &mut [T], rng: &mut Rng) {
     for last in (1..items.len()).rev() {
@@ -237,8 +161,6 @@ fn shuffle<T>(items: &mut [T], rng: &mut Rng) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -258,25 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_ten_and_two_thousand_payments_make_a_hundred_refunds() {
-        for payments in [240, 300, 2_000, 5_000] {
-            let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
-            for kind in mixture(payments) {
-                *rows.entry(kind.name).or_default() += 1;
-            }
-            assert_eq!(rows.len(), KINDS.len());
-            assert!(rows.values().all(|rows| *rows >= 10), "{rows:?}");
-            assert_eq!(rows.values().sum::<usize>(), usize::try_from(payments).unwrap());
-            let refunds: usize =
-                ["overpaid", "cancelled_then_paid", "refund_answer_lost"].iter().map(|kind| rows[kind]).sum();
-            assert!(payments < 2_000 || refunds >= 100, "{refunds}");
-        }
-    }
-
-    #[test]
     fn the_same_seed_gives_the_same_day() {
         let now = at("2026-11-20T15:00:00+07:00");
-        assert_eq!(Plan::draw(300, 7, now).csv(), Plan::draw(300, 7, now).csv());
-        assert_ne!(Plan::draw(300, 7, now).csv(), Plan::draw(300, 8, now).csv());
+        assert_eq!(Plan::draw(500, 7, now).csv(), Plan::draw(500, 7, now).csv());
+        assert_ne!(Plan::draw(500, 7, now).csv(), Plan::draw(500, 8, now).csv());
     }
 }

@@ -7,7 +7,11 @@ use serde::Serialize;
 
 use crate::{
     cli::{
-        demo::day::{KINDS, Plan, Planned},
+        demo::{
+            accounts::ACCOUNTS,
+            day::{Plan, Planned},
+            kinds::KINDS,
+        },
         output::table,
     },
     domain::money::Sen,
@@ -36,6 +40,7 @@ struct Expected {
 /// One row that did not end as it must.
 #[derive(Debug, Serialize)]
 pub(super) struct Differing {
+    account: &'static str,
     partner_reference_no: String,
     scenario: &'static str,
     problems: Vec<String>,
@@ -44,6 +49,7 @@ pub(super) struct Differing {
 /// What came of one scenario.
 #[derive(Debug, Serialize)]
 struct ScenarioEnd {
+    account: &'static str,
     scenario: &'static str,
     expected: &'static str,
     rows: u64,
@@ -54,6 +60,15 @@ struct ScenarioEnd {
     refunded: Sen,
     /// By the provider's book.
     #[serde(serialize_with = "as_rupiah")]
+    returned: Sen,
+}
+
+/// What came of several.
+struct Sums {
+    rows: u64,
+    as_expected: u64,
+    refunds: u64,
+    refunded: Sen,
     returned: Sen,
 }
 
@@ -70,18 +85,22 @@ pub(super) struct Outcome {
 /// Compares the ledger and the book with what must be.
 pub(super) fn judge(plan: &Plan, rows: &[TransactionRow], book: &Book) -> Outcome {
     let expected = expected_ends();
-    let rows: BTreeMap<&str, &TransactionRow> =
-        rows.iter().map(|row| (row.partner_reference_no.as_str(), row)).collect();
-    let book: BTreeMap<&str, &BookEntry> =
-        book.entries.iter().map(|entry| (entry.partner_reference_no.as_str(), entry)).collect();
+    let rows: BTreeMap<(&str, &str), &TransactionRow> =
+        rows.iter().map(|row| ((row.account.as_str(), row.partner_reference_no.as_str()), row)).collect();
+    let book: BTreeMap<(&str, &str), &BookEntry> = book
+        .entries
+        .iter()
+        .map(|entry| ((entry.client_id.as_str(), entry.partner_reference_no.as_str()), entry))
+        .collect();
     let mut outcome = Outcome {
         scenarios: Vec::new(),
         differing: Vec::new(),
-        csv: "partner_reference_no,scenario,expected,came_to,refunded_amount,returned_by_the_book\n".to_owned(),
+        csv: "account,partner_reference_no,scenario,expected,came_to,refunded_amount,returned_by_the_book\n".to_owned(),
     };
-    for kind in &KINDS {
-        let Some(expected) = expected.get(kind.name).copied() else { continue };
+    for kind in KINDS.iter() {
+        let Some(expected) = expected.get(&(kind.account.name, kind.name)).copied() else { continue };
         let end = ScenarioEnd {
+            account: kind.account.name,
             scenario: kind.name,
             expected: expected.end,
             rows: 0,
@@ -93,16 +112,18 @@ pub(super) fn judge(plan: &Plan, rows: &[TransactionRow], book: &Book) -> Outcom
         outcome.scenarios.push(end);
     }
     for planned in &plan.rows {
-        let reference = planned.payment.partner_reference_no.as_str();
-        let found = rows.get(reference).copied().zip(book.get(reference).copied());
-        outcome.add(planned, expected.get(planned.kind.name).copied(), found);
+        let (account, reference) = (planned.kind.account, planned.payment.partner_reference_no.as_str());
+        let row = rows.get(&(account.name, reference)).copied();
+        let found = row.zip(book.get(&(account.client_id, reference)).copied());
+        outcome.add(planned, expected.get(&(account.name, planned.kind.name)).copied(), found);
     }
     outcome
 }
 
 impl Outcome {
     fn add(&mut self, planned: &Planned, expected: Option<Expected>, found: Option<(&TransactionRow, &BookEntry)>) {
-        let (name, reference) = (planned.kind.name, &planned.payment.partner_reference_no);
+        let (account, name) = (planned.kind.account.name, planned.kind.name);
+        let reference = &planned.payment.partner_reference_no;
         let problems = match (expected, found) {
             (Some(expected), Some((row, entry))) => problems(expected, row, entry),
             _ => vec!["it is not in the ledger, in the book or among the expected ends".to_owned()],
@@ -111,10 +132,10 @@ impl Outcome {
             let end = expected.map_or("", |expected| expected.end);
             let (came_to, refunded, returned) = (end_of(row), row.refunded_amount, Sen::new(entry.returned_sen()));
             let cells =
-                [reference, name, &quoted(end), &quoted(&came_to), &refunded.to_string(), &returned.to_string()];
+                [account, reference, name, &quoted(end), &quoted(&came_to), &refunded.to_string(), &returned.to_string()];
             self.csv.push_str(&cells.join(","));
             self.csv.push('\n');
-            if let Some(sums) = self.scenarios.iter_mut().find(|sums| sums.scenario == name) {
+            if let Some(sums) = self.scenarios.iter_mut().find(|sums| (sums.account, sums.scenario) == (account, name)) {
                 sums.rows += 1;
                 sums.as_expected += u64::from(problems.is_empty());
                 sums.refunds += u64::from(refunded.is_positive());
@@ -123,42 +144,58 @@ impl Outcome {
             }
         }
         if !problems.is_empty() {
-            self.differing.push(Differing { partner_reference_no: reference.clone(), scenario: name, problems });
+            self.differing.push(Differing {
+                account,
+                partner_reference_no: reference.clone(),
+                scenario: name,
+                problems,
+            });
         }
     }
 
-    /// The comparison as a table, and one line that sums it up.
+    /// The comparison as two tables, by scenario and by account, and one line that sums it up.
     pub(super) fn text(&self) -> String {
-        let header =
-            ["scenario", "must come to", "rows", "did", "refunds", "refunded (ledger)", "returned (provider's book)"];
+        let header = ["account", "scenario", "must come to", "rows", "did"];
+        let mut shown = "";
         let lines = self.scenarios.iter().map(|end| {
-            let (scenario, expected) = (end.scenario.to_owned(), end.expected.to_owned());
-            let counts = [end.rows, end.as_expected, end.refunds].map(format::count);
-            let money = [end.refunded, end.returned].map(format::rupiah);
-            [scenario, expected].into_iter().chain(counts).chain(money).collect()
+            let account = if std::mem::replace(&mut shown, end.account) == end.account { "" } else { end.account };
+            let words = [account, end.scenario, end.expected].map(str::to_owned);
+            words.into_iter().chain([end.rows, end.as_expected].map(format::count)).collect()
         });
-        format!("{}\n\n{}", table(&header, &[2, 3, 4, 5, 6], lines), self.summary())
+        let scenarios = table(&header, &[3, 4], lines);
+        let counted = format::counted(self.sums(|_| true).rows, "row", "rows");
+        let good = format::count(self.sums(|_| true).as_expected);
+        format!("{scenarios}\n\n{}\n\n{good} of {counted} ended as they must.", self.by_account())
     }
 
-    fn summary(&self) -> String {
-        let sum = |of: fn(&ScenarioEnd) -> u64| self.scenarios.iter().map(of).sum::<u64>();
-        let (rows, good, refunds) = (sum(|end| end.rows), sum(|end| end.as_expected), sum(|end| end.refunds));
-        let money =
-            |of: fn(&ScenarioEnd) -> Sen| format::rupiah(self.scenarios.iter().map(of).fold(Sen::ZERO, Sen::plus));
-        let counted = format::counted(rows, "row", "rows");
-        format!(
-            "{} of {counted} ended as they must. {}: {} by rekon's ledger, {} by the provider's own book.",
-            format::count(good),
-            format::counted(refunds, "refund", "refunds"),
-            money(|end| end.refunded),
-            money(|end| end.returned)
-        )
+    /// The ledger beside each provider's own book.
+    fn by_account(&self) -> String {
+        let header = ["account", "rows", "as they must", "refunds", "went back: our ledger", "their book"];
+        let line = |name: &str, sums: &Sums| {
+            let counts = [sums.rows, sums.as_expected, sums.refunds].map(format::count);
+            let money = [sums.refunded, sums.returned].map(format::rupiah);
+            [name.to_owned()].into_iter().chain(counts).chain(money).collect::<Vec<_>>()
+        };
+        let accounts = ACCOUNTS.iter().map(|a| line(a.name, &self.sums(|end| end.account == a.name)));
+        table(&header, &[1, 2, 3, 4, 5], accounts.chain([line("all", &self.sums(|_| true))]))
+    }
+
+    fn sums(&self, of: impl Fn(&ScenarioEnd) -> bool) -> Sums {
+        let mut sums = Sums { rows: 0, as_expected: 0, refunds: 0, refunded: Sen::ZERO, returned: Sen::ZERO };
+        for end in self.scenarios.iter().filter(|end| of(end)) {
+            sums.rows += end.rows;
+            sums.as_expected += end.as_expected;
+            sums.refunds += end.refunds;
+            sums.refunded = sums.refunded.plus(end.refunded);
+            sums.returned = sums.returned.plus(end.returned);
+        }
+        sums
     }
 
     /// The rows that did not, for people.
     pub(super) fn complaints(&self) -> String {
         let line =
-            |row: &Differing| format!("  {} ({}): {}", row.partner_reference_no, row.scenario, row.problems.join("; "));
+            |row: &Differing| format!("  {}/{} ({}): {}", row.account, row.partner_reference_no, row.scenario, row.problems.join("; "));
         let lines: Vec<String> = self.differing.iter().map(line).collect();
         format!("Rows that did not end as they must:\n{}", lines.join("\n"))
     }
@@ -197,20 +234,20 @@ fn end_of(row: &TransactionRow) -> String {
     format!("{}{{{}}}", row.state.as_str(), row.flags.join(","))
 }
 
-fn expected_ends() -> BTreeMap<&'static str, Expected> {
+fn expected_ends() -> BTreeMap<(&'static str, &'static str), Expected> {
     let lines = EXPECTED.lines().map(|line| line.split('#').next().unwrap_or_default());
     lines.filter_map(|line| expected_line(&line.split_whitespace().collect::<Vec<_>>())).collect()
 }
 
-fn expected_line(words: &[&'static str]) -> Option<(&'static str, Expected)> {
-    let [scenario, end, owed] = words else { return None };
+fn expected_line(words: &[&'static str]) -> Option<((&'static str, &'static str), Expected)> {
+    let [account, scenario, end, owed] = words else { return None };
     let owed = match *owed {
         "nothing" => Owed::Nothing,
         "excess" => Owed::Excess,
         "everything" => Owed::Everything,
         _ => return None,
     };
-    Some((scenario, Expected { end, owed }))
+    Some(((account, scenario), Expected { end, owed }))
 }
 
 #[cfg(test)]
@@ -222,6 +259,6 @@ mod tests {
         let ends = expected_ends();
         let lines = EXPECTED.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).count();
         assert_eq!((ends.len(), lines), (KINDS.len(), KINDS.len()));
-        assert!(KINDS.iter().all(|kind| ends.contains_key(kind.name)));
+        assert!(KINDS.iter().all(|kind| ends.contains_key(&(kind.account.name, kind.name))));
     }
 }

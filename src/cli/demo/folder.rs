@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::{
     cli::{
         exit::Failure,
-        sim::{CLIENT_ID, CLIENT_SECRET, KEY_FILE, MERCHANT_ID, SECRET_FILE, write_file},
+        demo::accounts::{ACCOUNTS, CUSTOMER_TOKEN, SHARED_KEY},
+        sim::{CLIENT_SECRET, KEY_FILE, MERCHANT_ID, SECRET_FILE, write_file},
     },
     engine::EngineError,
     sim::DEMO_PRIVATE_KEY_PEM,
-    store::embedded::EmbeddedPostgres,
+    store::embedded::{EmbeddedOptions, EmbeddedPostgres},
 };
 
 const TEMPLATE: &str = include_str!("jobs.toml");
@@ -22,6 +23,9 @@ pub(super) const CONFIG_FILE: &str = "jobs.toml";
 pub(super) const EXPECTED_FILE: &str = "expected.csv";
 pub(super) const FIRST_REPORT_FILE: &str = "first-look.html";
 pub(super) const REPORT_FILE: &str = "report.txt";
+/// The secrets that DOKU's notifications and Paydia's queries need, beside key and secret.
+const SHARED_KEY_FILE: &str = "sim.shared_key";
+const CUSTOMER_FILE: &str = "sim.customer";
 pub(super) const OUTCOME_FILE: &str = "outcome.csv";
 
 /// The demo's places.
@@ -66,12 +70,23 @@ impl Folder {
         fs::read_to_string(&path).map_err(|source| Failure::Input { path: path.display().to_string(), source })
     }
 
-    /// Writes key, secret and configuration for a provider at `base_url`; returns the configuration.
+    /// The demo's own cluster, as it is to be started.
+    pub(super) fn cluster(&self, bin_dir: Option<PathBuf>) -> EmbeddedOptions {
+        EmbeddedOptions { data_dir: self.data_dir.clone(), bin_dir, settings: Vec::new() }
+    }
+
+    /// Writes key, secrets and configuration for providers at `base_url`; returns the configuration.
     pub(super) fn write_config(&self, base_url: &str) -> Result<String, Failure> {
         let config = config_text(&self.data_dir, base_url);
-        self.write(KEY_FILE, DEMO_PRIVATE_KEY_PEM)?;
-        self.write(SECRET_FILE, CLIENT_SECRET)?;
-        self.write(CONFIG_FILE, &config)?;
+        for (file, text) in [
+            (KEY_FILE, DEMO_PRIVATE_KEY_PEM),
+            (SECRET_FILE, CLIENT_SECRET),
+            (SHARED_KEY_FILE, SHARED_KEY),
+            (CUSTOMER_FILE, CUSTOMER_TOKEN),
+            (CONFIG_FILE, &config),
+        ] {
+            self.write(file, text)?;
+        }
         Ok(config)
     }
 }
@@ -79,11 +94,13 @@ impl Folder {
 fn config_text(data_dir: &Path, base_url: &str) -> String {
     // The escapes of a Rust string that a path or URL can need are TOML's too.
     let quoted = |text: &str| format!("{text:?}");
-    TEMPLATE
+    let text = TEMPLATE
         .replace("{data_dir}", &quoted(&data_dir.display().to_string()))
         .replace("{base_url}", &quoted(base_url))
-        .replace("{client_id}", &quoted(CLIENT_ID))
-        .replace("{merchant_id}", &quoted(MERCHANT_ID))
+        .replace("{merchant_id}", &quoted(MERCHANT_ID));
+    ACCOUNTS.iter().fold(text, |text, account| {
+        text.replace(&format!("{{{}_client_id}}", account.name), &quoted(account.client_id))
+    })
 }
 
 /// The demo's own cluster folder, empty and locked.
@@ -148,7 +165,7 @@ mod tests {
         });
         let config = config.unwrap_or_else(|errors| panic!("{errors}"));
         assert!(config.warnings().is_empty(), "{:?}", config.warnings());
-        assert_eq!(config.accounts.keys().collect::<Vec<_>>(), ["sim"]);
+        assert_eq!(config.accounts.keys().collect::<Vec<_>>(), ["brick", "doku", "paydia"]);
     }
 
     #[test]

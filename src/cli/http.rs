@@ -1,0 +1,68 @@
+//! The HTTP side of a process: probes, metrics and the door for notifications, bound and answering. `serve` has one for its
+//! whole life, the demo for its day. Absent on purpose: the work behind it.
+
+use std::net::SocketAddr;
+
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{exit::Failure, wiring},
+    config::Config,
+    engine::ingest::{self, Door},
+    store::Store,
+    telemetry::{
+        self,
+        heartbeat::Heartbeats,
+        metrics::ProcessMetrics,
+    },
+    web::{self, WebError, WebLimits, WebParts},
+};
+
+/// What the HTTP side is lent.
+pub(crate) struct Lent {
+    /// The loops that must beat.
+    pub(crate) heartbeats: Heartbeats,
+    /// The database, once it is there.
+    pub(crate) store: watch::Receiver<Option<Store>>,
+    /// Cancelled when the process begins to drain: from then on it is not ready.
+    pub(crate) draining: CancellationToken,
+    /// Cancelled when it is to end.
+    pub(crate) closing: CancellationToken,
+}
+
+/// An HTTP side that answers.
+pub(crate) struct HttpSide {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// What this process counts.
+    pub(crate) metrics: ProcessMetrics,
+    /// Ends when `closing` is cancelled and the requests in flight have ended.
+    pub(crate) serving: JoinHandle<Result<(), WebError>>,
+}
+
+/// Binds `[server] listen` and answers on the current runtime. Once in a process: its counters are the process's.
+pub(crate) async fn open(config: &Config, lent: Lent) -> Result<HttpSide, Failure> {
+    let server = &config.server;
+    let listener = web::bind(server.listen).await?;
+    let address = listener.local_addr().map_err(Failure::Runtime)?;
+    let vocabulary = web::vocabulary(config.accounts.keys().cloned().collect());
+    let metrics = telemetry::metrics::install(&vocabulary).map_err(Failure::Metrics)?;
+    let door = Door::new(config, &wiring::rulebook(config)?);
+    let (intake, taking) = ingest::intake(door, lent.store.clone());
+    tokio::spawn(taking);
+    let parts = WebParts {
+        store: lent.store,
+        heartbeats: lent.heartbeats,
+        metrics: metrics.clone(),
+        vocabulary,
+        draining: lent.draining,
+        intake,
+        limits: WebLimits {
+            request_timeout: server.request_timeout,
+            body_max: server.body_max,
+            drain_timeout: server.drain_timeout,
+        },
+    };
+    Ok(HttpSide { address, metrics, serving: tokio::spawn(web::serve(listener, parts, lent.closing)) })
+}
