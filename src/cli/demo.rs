@@ -84,6 +84,7 @@ struct Stage<'a> {
     out: Output,
     /// How this program was called: what a person can type again.
     program: String,
+    began: Instant,
 }
 
 /// How the day went.
@@ -101,6 +102,7 @@ struct Told<'a> {
 
 impl Demo {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let began = Instant::now();
         let environment = environment();
         let folder = Folder::prepare(&self.dir, &self.data_dir(&environment)?)?;
         let out = if context.out.json { context.out.aside() } else { context.out };
@@ -126,6 +128,7 @@ impl Demo {
             inner: inner.beside(server.clone()),
             out,
             program: std::env::args().next().unwrap_or_else(|| "rekon".to_owned()),
+            began,
         };
         let result = stage.play(context);
         others.block_on(door.close());
@@ -167,7 +170,6 @@ async fn start_providers(seed: u64) -> Result<SimHandle, Failure> {
 
 impl Stage<'_> {
     fn play(&self, context: &Context) -> Result<Exit, Failure> {
-        let began = Instant::now();
         self.command(&["migrate"])?;
         self.others.block_on(self.door.stand_before(self.server))?;
         let now = self.inner.with_database(async |session| Ok(session.store.now().await?))?;
@@ -192,11 +194,11 @@ impl Stage<'_> {
             seed: self.demo.seed,
             notifications: self.notifications(sent)?,
             outcome: self.judge(&plan)?,
-            took_secs: began.elapsed().as_secs(),
+            took_secs: self.began.elapsed().as_secs(),
             folder: self.folder.path(),
             config: self.file(CONFIG_FILE),
         };
-        self.out.text(&self.next_steps(&plan, &copied, began.elapsed()))?;
+        self.out.text(&self.next_steps(&plan, &copied, self.began.elapsed()))?;
         let is_right = told.outcome.differing.is_empty() && told.notifications.is_harmless();
         if context.out.json {
             context.out.document(&told, String::new)?;
@@ -245,8 +247,7 @@ impl Stage<'_> {
         let before = self.others.block_on(notices::deliver(&notifier, knocks.before));
         self.out.text(&story::knocking(before.total(), knocks.during.len(), &url))?;
         let day_is_over = CancellationToken::new();
-        let sending =
-            notices::deliver_in_time(notifier, self.sim.world(), knocks.during, day_is_over.clone());
+        let sending = notices::deliver_in_time(notifier, self.sim.world(), knocks.during, day_is_over.clone());
         let sending = tokio_util::task::AbortOnDropHandle::new(self.others.spawn(sending));
         command()?;
         day_is_over.cancel();
@@ -278,10 +279,7 @@ impl Stage<'_> {
     }
 
     fn judge(&self, plan: &Plan) -> Result<Outcome, Failure> {
-        let filter = TransactionFilter {
-            limit: i64::from(self.demo.payments) + 1,
-            ..TransactionFilter::default()
-        };
+        let filter = TransactionFilter { limit: i64::from(self.demo.payments) + 1, ..TransactionFilter::default() };
         let rows = self.inner.with_database(async |session| Ok(session.store.list_transactions(&filter).await?))?;
         let outcome = ends::judge(plan, &rows, &self.sim.world().book());
         self.folder.write(OUTCOME_FILE, &outcome.csv)?;

@@ -11,11 +11,7 @@ use crate::{
     config::Config,
     engine::ingest::{self, Door},
     store::Store,
-    telemetry::{
-        self,
-        heartbeat::Heartbeats,
-        metrics::ProcessMetrics,
-    },
+    telemetry::{self, heartbeat::Heartbeats, metrics::ProcessMetrics},
     web::{self, WebError, WebLimits, WebParts},
 };
 

@@ -128,12 +128,7 @@ impl Daemon<'_> {
         if !self.roles.contains(&Role::Http) {
             return Ok(None);
         }
-        let lent = Lent {
-            heartbeats: hearts.clone(),
-            store,
-            draining: self.stop.clone(),
-            closing: closing.clone(),
-        };
+        let lent = Lent { heartbeats: hearts.clone(), store, draining: self.stop.clone(), closing: closing.clone() };
         let side = http::open(self.config, lent).await?;
         self.out.say(&format!("rekon listens on http://{} (/healthz /readyz /metrics /notify)", side.address));
         Ok(Some(side.serving))

@@ -59,7 +59,9 @@ impl IntoResponse for SimError {
         let status = match self {
             Self::PaymentExists { .. } => StatusCode::CONFLICT,
             Self::ClientUnknown { .. } | Self::PaymentUnknown { .. } => StatusCode::NOT_FOUND,
-            Self::Listen { .. } | Self::Key { .. } | Self::Entropy | Self::Notifier(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Listen { .. } | Self::Key { .. } | Self::Entropy | Self::Notifier(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         };
         (status, Json(json!({ "error": self.to_string() }))).into_response()
     }

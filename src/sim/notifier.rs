@@ -54,8 +54,7 @@ impl Notifier {
 
     async fn is_taken(&self, notice: &Notice) -> bool {
         let url = format!("{}?{}", self.url, notice.query());
-        let sent =
-            self.client.post(url).header(CONTENT_TYPE, "application/json").body(notice.body()).send().await;
+        let sent = self.client.post(url).header(CONTENT_TYPE, "application/json").body(notice.body()).send().await;
         let Ok(answer) = sent else { return false };
         let status = answer.status();
         status == StatusCode::OK && answer.text().await.is_ok_and(|text| text.trim() == CONTINUE)

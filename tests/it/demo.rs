@@ -1,5 +1,5 @@
-//! `rekon demo` as a newcomer runs it: the real binary on an empty folder, its own Postgres, its own provider. Every row must
-//! end as the rules of money say, and what it leaves behind must work without it.
+//! `rekon demo` as a newcomer runs it: the real binary on an empty folder, its own Postgres, its own providers. Every row must
+//! end as the rules of money say, whatever somebody tells it unasked, and what it leaves behind must work without it.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-const PAYMENTS: u64 = 300;
+const PAYMENTS: u64 = 500;
 
 /// The binary on a machine whose environment means somebody else's database and policy.
 fn rekon(args: &[&str]) -> Output {
@@ -40,17 +40,17 @@ fn every_row_of_the_demo_ends_as_it_must_and_what_it_leaves_behind_works() {
     assert!(ended.status.success(), "{story}");
 
     let told: Value = serde_json::from_str(&text(&ended.stdout)).expect("stdout is one document");
-    assert_eq!(told["outcome"]["differing"], Value::Array(Vec::new()));
-    let scenarios = told["outcome"]["scenarios"].as_array().expect("the scenarios");
-    let sum = |key: &str| scenarios.iter().map(|s| s[key].as_u64().expect("a number")).sum::<u64>();
-    assert_eq!((sum("rows"), sum("as_expected")), (PAYMENTS, PAYMENTS));
-    assert!(scenarios.iter().all(|s| s["rows"].as_u64() >= Some(10)), "{told:#}");
-    assert!(sum("refunds") >= 40, "{told:#}");
-    assert!(scenarios.iter().all(|s| s["refunded"] == s["returned"]), "{told:#}");
-    assert!(story.contains("300 of 300 rows ended as they must"), "{story}");
+    every_row_ended_right(&told["outcome"]);
+    no_notification_moved_anything(&told["notifications"]);
+    assert!(story.contains("500 of 500 rows ended as they must"), "{story}");
+    assert!(story.contains("Journal entries by a notification: 0."), "{story}");
+    assert!(story.contains("0 breaks: everything is as it was written"), "{story}");
 
     for (file, must_hold) in [
-        ("expected.csv", "account,partner_reference_no,reference_no,amount,order_status,created_at,expires_at"),
+        (
+            "expected.csv",
+            "account,partner_reference_no,reference_no,direction,amount,order_status,created_at,expires_at",
+        ),
         ("outcome.csv", "refund_answer_lost,\"paid{overpaid}\",\"paid{overpaid}\""),
         ("jobs.toml", "refund_repeat = \"safe\""),
         ("first-look.html", "<html"),
@@ -63,9 +63,61 @@ fn every_row_of_the_demo_ends_as_it_must_and_what_it_leaves_behind_works() {
     let config = path(Path::new(&dir), "jobs.toml");
     let status = rekon(&["status", "--config", &config]);
     assert!(status.status.success(), "{}", text(&status.stderr));
-    assert!(text(&status.stdout).contains("sim"), "{}", text(&status.stdout));
+    for account in ["doku", "paydia", "brick"] {
+        assert!(text(&status.stdout).contains(account), "{}", text(&status.stdout));
+    }
     let again = rekon(&["import", &path(Path::new(&dir), "expected.csv"), "--config", &config]);
-    assert!(text(&again.stdout).contains("0 inserted, 300 unchanged"), "{again:?}");
+    assert!(text(&again.stdout).contains("0 inserted, 500 unchanged"), "{again:?}");
+}
+
+/// Every kind at every account, judged by the hand-written ends and by each provider's own book.
+fn every_row_ended_right(outcome: &Value) {
+    assert_eq!(outcome["differing"], Value::Array(Vec::new()));
+    let scenarios = outcome["scenarios"].as_array().expect("the scenarios");
+    let number = |s: &Value, key: &str| s[key].as_u64().expect("a number");
+    let sum = |key: &str| scenarios.iter().map(|s| number(s, key)).sum::<u64>();
+    assert_eq!((sum("rows"), sum("as_expected")), (PAYMENTS, PAYMENTS));
+    assert!(scenarios.iter().all(|s| number(s, "rows") >= 10 && s["rows"] == s["as_expected"]), "{outcome:#}");
+    assert!(scenarios.iter().all(|s| s["refunded"] == s["returned"]), "{outcome:#}");
+    let of = |account: &str| scenarios.iter().filter(|s| s["account"] == account).collect::<Vec<_>>();
+    let counts = ["doku", "paydia", "brick"].map(|account| {
+        let kinds = of(account);
+        let sum = |key: &str| kinds.iter().map(|s| number(s, key)).sum::<u64>();
+        (kinds.len(), sum("rows"), sum("refunds"))
+    });
+    let [(doku, rows, refunds), (paydia, by_paydia, none), (brick, by_brick, none_either)] = counts;
+    assert_eq!((doku, paydia, brick), (27, 8, 7));
+    assert!(rows > PAYMENTS / 2 && by_paydia >= 80 && by_brick >= 70, "{counts:?}");
+    assert!(refunds >= 60, "{counts:?}");
+    assert_eq!((none, none_either), (0, 0), "no refund by API at these two");
+    for (account, scenario, end) in [
+        ("paydia", "overpaid", "paid{overpaid,refund_blocked}"),
+        ("brick", "cancelled_then_paid", "held{paid_after_cancel,refund_blocked}"),
+        ("brick", "paying_is_paid", "paid{}"),
+        ("paydia", "in_flight_forever", "review{stuck}"),
+        ("doku", "payout_failed", "review{payout_not_done}"),
+    ] {
+        let found = of(account).into_iter().find(|s| s["scenario"] == scenario).expect("it is there");
+        assert_eq!(found["expected"], end, "{account} {scenario}");
+    }
+}
+
+/// Sent, counted, and nothing posted.
+fn no_notification_moved_anything(notifications: &Value) {
+    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{notifications:#}"));
+    let sent = |manner: &str| number(&notifications["sent"]["by_manner"][manner]);
+    let counted = |outcome: &str| number(&notifications["counted"][outcome]);
+    let manners =
+        ["in_time", "late", "twice", "out_of_order", "contradicting", "forged", "copied", "unknown"].map(sent);
+    assert!(manners.iter().all(|n| *n >= 10), "{notifications:#}");
+    assert_eq!(notifications["sent"]["undelivered"], 0, "{notifications:#}");
+    assert_eq!(notifications["journal_entries"], 0, "{notifications:#}");
+    assert_eq!(counted("unverified") + counted("limited"), sent("forged"), "every forgery is seen: {notifications:#}");
+    assert!(counted("limited") >= 10, "and soon costs nothing more: {notifications:#}");
+    assert_eq!(counted("unmatched"), sent("unknown"), "{notifications:#}");
+    assert_eq!(counted("redelivered"), sent("twice") / 2, "{notifications:#}");
+    let taken = ["verified", "unverified", "redelivered", "limited", "unmatched", "crowded", "refused"].map(counted);
+    assert_eq!(taken.iter().sum::<u64>(), manners.iter().sum::<u64>(), "none is lost: {notifications:#}");
 }
 
 #[test]

@@ -63,7 +63,8 @@ impl Plan {
 
     /// The file that the merchant would hand over.
     pub(super) fn csv(&self) -> String {
-        let mut csv = "account,partner_reference_no,reference_no,direction,amount,order_status,created_at,expires_at\n".to_owned();
+        let mut csv = "account,partner_reference_no,reference_no,direction,amount,order_status,created_at,expires_at\n"
+            .to_owned();
         for row in &self.rows {
             let SimPayment { partner_reference_no, reference_no, expected_sen, .. } = &row.payment;
             let order_status = if row.kind.scenario == Scenario::CancelledThenPaid { "cancelled" } else { "open" };
@@ -102,7 +103,7 @@ impl Planned {
         let amount = Sen::rupiah(rng.between(AMOUNTS.0, AMOUNTS.1));
         let mut payment = scripted(kind.scenario, amount.sen(), rng);
         let letters = if kind.direction == Direction::In { "INV" } else { "PAYOUT" };
-        payment.client_id = kind.account.client_id.to_owned();
+        kind.account.client_id.clone_into(&mut payment.client_id);
         payment.partner_reference_no = format!("{letters}-{}-{number:05}", day.to_string().replace('-', ""));
         payment.registered_at = Some(later(created_at, rng.between(20, 5 * MINUTE)));
         if let Some(script) = kind.script() {

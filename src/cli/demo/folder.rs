@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{
-        exit::Failure,
         demo::accounts::{ACCOUNTS, CUSTOMER_TOKEN, SHARED_KEY},
+        exit::Failure,
         sim::{CLIENT_SECRET, KEY_FILE, MERCHANT_ID, SECRET_FILE, write_file},
     },
     engine::EngineError,

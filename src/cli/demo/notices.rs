@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    domain::order::Direction,
+    domain::order::{Direction, later},
     sim::{BookEntry, Notice, Notifier, Says, Scenario, SimPayment, World},
 };
 
@@ -24,8 +24,13 @@ use super::{
 const AT_ONCE: usize = 16;
 /// How often the provider looks whether the time for the next ones has come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long after an answer left a notification may follow: by then rekon has written the answer down.
+const HEARD_AFTER: Duration = Duration::from_secs(1);
 /// What is not due this long after the day's questions have ended never will be.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What turns between the two runs turns so long after the payment.
+const TURNED_AFTER_SECS: i64 = 3_600;
 
 /// How a notification comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -149,7 +154,8 @@ pub(super) fn of_the_turn(plan: &Plan) -> Vec<Knock> {
             Turn::Fails => Says::Failed,
             Turn::IsPaid => Says::Paid,
         };
-        Some(Knock::new(Manner::InTime, When::Before, row, notice(row, says)))
+        let notice = Notice::about(&row.payment, says, later(row.paid_at(), TURNED_AFTER_SECS), SHARED_KEY);
+        Some(Knock::new(Manner::InTime, When::Before, row, notice))
     };
     plan.rows.iter().filter_map(told).collect()
 }
@@ -232,13 +238,18 @@ pub(super) async fn deliver_in_time(
     day_is_over: tokio_util::sync::CancellationToken,
 ) -> Sent {
     let mut sent = Sent::default();
+    let mut ripening: Vec<(Instant, Knock)> = Vec::new();
     let mut ends: Option<Instant> = None;
-    while !waiting.is_empty() {
+    while !(waiting.is_empty() && ripening.is_empty()) {
+        let now = Instant::now();
         let is_due = |knock: &Knock| knock.is_due(world.book_entry(DOKU.client_id, &knock.partner_reference_no));
         let (due, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_due);
         waiting = later;
-        sent = sent.and(&deliver(&notifier, due).await);
-        if day_is_over.is_cancelled() && *ends.get_or_insert_with(|| Instant::now() + PATIENCE) < Instant::now() {
+        ripening.extend(due.into_iter().map(|knock| (now + HEARD_AFTER, knock)));
+        let (ripe, unripe): (Vec<_>, Vec<_>) = ripening.into_iter().partition(|(from, _)| *from <= now);
+        ripening = unripe;
+        sent = sent.and(&deliver(&notifier, ripe.into_iter().map(|(_, knock)| knock).collect()).await);
+        if day_is_over.is_cancelled() && *ends.get_or_insert(now + PATIENCE) < now {
             sent.undelivered += u64::try_from(waiting.len()).unwrap_or(u64::MAX);
             break;
         }

@@ -124,7 +124,7 @@ impl Notifications {
         let lines = Manner::ALL.map(|(manner, name, what)| {
             [name, what].map(str::to_owned).into_iter().chain([format::count(self.sent.of(manner))]).collect()
         });
-        let shown = table(&["notification", "what it said", "sent"], &[2], lines);
+        let shown = table(&["notification", "how it came", "sent"], &[2], lines);
         let [verified, unverified, redelivered, limited, unmatched] =
             ["verified", "unverified", "redelivered", "limited", "unmatched"]
                 .map(|outcome| format::count(self.counted(outcome)));
