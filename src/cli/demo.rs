@@ -27,7 +27,7 @@ use crate::{
         output::Output,
     },
     config::{Config, Environment},
-    domain::day::BusinessDay,
+    domain::{day::BusinessDay, fact::Source},
     sim::{Notifier, Sim, SimHandle, SimOptions},
     store::{ConnectOptions, embedded::EmbeddedPostgres, reads::TransactionFilter},
 };
@@ -132,7 +132,9 @@ impl Demo {
         };
         let result = stage.play(context);
         others.block_on(door.close());
-        postgres.stop()?;
+        if let Err(error) = postgres.stop() {
+            out.say(&format!("rekon: {error}"));
+        }
         if self.stay && result.is_ok() {
             out.say("The providers stay until Ctrl-C.");
             until_signal(OnSignal::Drain, async |stop| {
@@ -272,8 +274,11 @@ impl Stage<'_> {
     }
 
     fn notifications(&self, sent: Sent) -> Result<Notifications, Failure> {
-        let entries = self.inner.with_database(async |session| Ok(session.store.entries_by_notification().await?))?;
-        let notifications = Notifications { sent, counted: self.door.counted(), journal_entries: entries };
+        let (with_queries, with_notifications) = self.inner.with_database(async |session| {
+            let with_queries = session.store.entries_written_with(Source::Query).await?;
+            Ok((with_queries, session.store.entries_written_with(Source::Notification).await?))
+        })?;
+        let notifications = Notifications { sent, counted: self.door.counted(), with_queries, with_notifications };
         self.out.text(&notifications.text())?;
         Ok(notifications)
     }

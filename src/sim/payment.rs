@@ -109,8 +109,13 @@ impl PaymentState {
         self.taken_sen.is_none() && self.payment.script.iter().all(is_waiting) && !self.payment.script.is_empty()
     }
 
-    /// The next answer to a query at `now`, and its effect on the book.
+    /// The next answer to a query at `now`, and its effect on the book: `00` takes the money.
     pub(super) fn query(&mut self, now: DateTime<Utc>) -> Given<'_> {
+        self.query_where(now, &["00"])
+    }
+
+    /// The same at a provider where each of these statuses says that the money was taken.
+    pub(super) fn query_where(&mut self, now: DateTime<Utc>, taking: &[&str]) -> Given<'_> {
         self.queries += 1;
         let index = self.step(now.signed_duration_since(self.registered_at).num_seconds());
         let answer = match index {
@@ -123,7 +128,7 @@ impl PaymentState {
             &answer.status
         };
         let takes_effect = answer.fault.as_ref().is_none_or(Fault::strikes_after_effect);
-        if status == "00" && takes_effect && self.taken_sen.is_none() {
+        if taking.contains(&status) && takes_effect && self.taken_sen.is_none() {
             self.taken_sen = Some(answer.amount_sen.unwrap_or(self.payment.expected_sen));
         }
         Given { payment: &self.payment, answer, status, registered_at: self.registered_at }

@@ -59,11 +59,12 @@ pub(super) fn field(body: &Value, name: &str) -> Result<Option<String>, Refusal>
     }
 }
 
-/// The scripted answer to a query, spelt by the provider.
+/// The scripted answer to a query, spelt by the provider, at which the statuses `taking` say that the money was taken.
 pub(super) fn answered(
     world: &World,
     client: &ClientState,
     asked: &Asked,
+    taking: &[&str],
     spell: impl Fn(&Given<'_>) -> Value,
 ) -> Outcome {
     let not_found = || Outcome::refused(Service::Query, &Refusal::new(404, "01"));
@@ -73,7 +74,7 @@ pub(super) fn answered(
     let outcome = client.with_payment(&partner_reference_no, |payment| {
         let is_ours = asked.reference_no.as_deref().is_none_or(|no| no == payment.reference_no());
         is_ours.then(|| {
-            let given = payment.query(now);
+            let given = payment.query_where(now, taking);
             let body = spell(&given).to_string();
             let outcome = match &given.answer.fault {
                 Some(fault) => Outcome::faulted(Service::Query, fault, body),

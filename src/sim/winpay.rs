@@ -51,7 +51,7 @@ impl Desk for Query {
     }
 
     fn outcome(world: &World, client: &ClientState, asked: &Asked, _call: &Call) -> Outcome {
-        standard::answered(world, client, asked, spell)
+        standard::answered(world, client, asked, &["00"], spell)
     }
 }
 

@@ -6,7 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-use crate::store::{Store, StoreError, Tx, limits::interval};
+use crate::{
+    domain::fact::Source,
+    store::{Store, StoreError, Tx, limits::interval},
+};
 
 /// A row that a notification names, locked.
 #[derive(Debug, Clone)]
@@ -90,9 +93,10 @@ const PRUNE: &str = "-- store::notifications::prune
 delete from rekon.notifications where (account, payload_hash) in (
   select account, payload_hash from rekon.notifications where last_at < clock_timestamp() - $1::interval limit $2)";
 
-const MOVED_MONEY: &str = "-- store::notifications::moved_money
+// Facts and journal are append-only, so xmin is the transaction that wrote the line.
+const WRITTEN_WITH: &str = "-- store::notifications::written_with
 select count(*) from rekon.journal j
- where exists (select from rekon.facts f where f.transaction_id = j.transaction_id and f.source = 'notification' and f.xmin = j.xmin)";
+ where exists (select from rekon.facts f where f.transaction_id = j.transaction_id and f.source = $1 and f.xmin = j.xmin)";
 
 /// Locks the rows that have these (account, reference), each pair once, in the order of their ids.
 pub async fn lock(tx: &mut Tx, pairs: &[(&str, &str)]) -> Result<Vec<Target>, StoreError> {
@@ -157,10 +161,10 @@ pub async fn keep_apart(tx: &mut Tx, apart: &[Apart], kept_max: i64) -> Result<(
 }
 
 impl Store {
-    /// Journal entries, and with them states and postings, that stand in a database transaction which took a notification
-    /// in. There must be none: what a notification claims decides nothing.
-    pub async fn entries_by_notification(&self) -> Result<i64, StoreError> {
-        Ok(sqlx::query(MOVED_MONEY).fetch_one(self.pool()).await?.try_get(0)?)
+    /// How many journal entries, and with them states and postings, stand in the very database transaction that wrote down a
+    /// fact of this source. With notifications there must be none: what one claims decides nothing.
+    pub async fn entries_written_with(&self, source: Source) -> Result<i64, StoreError> {
+        Ok(sqlx::query(WRITTEN_WITH).bind(source.as_str()).fetch_one(self.pool()).await?.try_get(0)?)
     }
 
     /// Deletes notifications that became no fact and did not come again for `keep`, at most `limit`.

@@ -101,8 +101,12 @@ pub(super) struct Notifications {
     pub(super) sent: Sent,
     /// By the door's own metrics.
     pub(super) counted: BTreeMap<String, u64>,
-    /// Journal entries that a notification wrote.
-    pub(super) journal_entries: i64,
+    /// Journal entries that were written together with a query's answer.
+    #[serde(rename = "journal_entries_with_queries")]
+    pub(super) with_queries: i64,
+    /// And together with a notification.
+    #[serde(rename = "journal_entries_with_notifications")]
+    pub(super) with_notifications: i64,
 }
 
 impl Notifications {
@@ -114,7 +118,7 @@ impl Notifications {
     pub(super) fn is_harmless(&self) -> bool {
         let forged = self.counted("unverified").saturating_add(self.counted("limited"));
         self.sent.undelivered == 0
-            && self.journal_entries == 0
+            && self.with_notifications == 0
             && forged == self.sent.of(Manner::Forged)
             && self.counted("unmatched") == self.sent.of(Manner::Unknown)
     }
@@ -137,10 +141,12 @@ impl Notifications {
             "\nWhat DOKU told unasked, and what somebody told in its name\n{shown}\n\n\
              {} notifications, {arrived}. {verified} rightly signed: their rows were asked at once. {redelivered} had come before.\n\
              {} forged: {unverified} rows asked, the other {limited} only counted. {unmatched} unknown: only counted.\n\
-             What they changed: when rekon asked, and nothing else. Journal entries by a notification: {}.",
+             What they changed: when rekon asked, and nothing else. Journal entries written with a query's answer: {}; with a\n\
+             notification: {}.",
             format::count(self.sent.total()),
             format::count(self.sent.of(Manner::Forged)),
-            self.journal_entries
+            format::count(self.with_queries.unsigned_abs()),
+            self.with_notifications
         )
     }
 }
