@@ -2,8 +2,8 @@
 //!
 //! It is written apart from `providers` and `engine`: a mistake there must not find its twin here. So it has its own
 //! signatures, its own spelling of amounts and codes, and the published vectors as its own tests.
-//! Reading order: `script` (what a provider will say), `payment` and `book` (what is true), `door`, `desk` and the providers' files (how it is said), `notifier` (what is said unasked),
-//! `gate`, `arrivals` and `admin` (how a test looks in).
+//! Reading order: `script` (what a provider will say), `payment` and `book` (what is true), `door`, `desk` and the providers'
+//! files (how it is said), `notifier` (what is said unasked), `gate`, `arrivals` and `admin` (how a test looks in).
 
 mod admin;
 mod arrivals;

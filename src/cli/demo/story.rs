@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{cli::output::table, domain::order::Direction, report::format};
 
 use super::{
-    accounts::ACCOUNTS,
+    accounts::{ACCOUNTS, Account},
     day::Plan,
     folder::{CONFIG_FILE, EXPECTED_FILE, FIRST_REPORT_FILE, Folder, OUTCOME_FILE, REPORT_FILE},
     notices::{Manner, Sent},
@@ -22,8 +22,9 @@ pub(super) fn introduction(base_url: &str, folder: &Folder, config: &str) -> Str
     let config: Vec<String> = config.lines().map(|line| format!("    {line}").trim_end().to_owned()).collect();
     format!(
         "A day of QRIS payments, from pending rows to a reconciled ledger. Many go wrong, each in a known way.\n\n\
-         DOKU, Paydia and Brick are simulated on {base_url}: real HTTP, real signatures, and for each a book of its own in which\n\
-         it notes what was truly taken and returned. Nothing leaves this machine. This is the configuration, {}:\n\n{}",
+         DOKU, Paydia and Brick are simulated on {base_url}: real HTTP, real signatures, and a book\n\
+         in which each notes what it truly took and gave back. Nothing leaves this machine. This is the\n\
+         configuration, {}:\n\n{}",
         folder.file(CONFIG_FILE).display(),
         config.join("\n")
     )
@@ -32,7 +33,7 @@ pub(super) fn introduction(base_url: &str, folder: &Folder, config: &str) -> Str
 /// What the merchant expects.
 pub(super) fn expectation(plan: &Plan, file: &str) -> String {
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let of = |account: &&super::accounts::Account| {
+    let of = |account: &&Account| {
         let rows = plan.rows.iter().filter(|row| row.kind.account == *account);
         let payouts = rows.clone().filter(|row| row.kind.direction == Direction::Out).count();
         let aside = if payouts == 0 { String::new() } else { format!(" ({payouts} of them payouts)") };
@@ -50,8 +51,8 @@ pub(super) fn expectation(plan: &Plan, file: &str) -> String {
 /// That notifications come.
 pub(super) fn knocking(before: u64, during: usize, url: &str) -> String {
     format!(
-        "\nDOKU tells of {} before anybody asks. {during} more notifications come while the day is reconciled: late, twice, out of\n\
-         order, forged. They arrive at {url}.",
+        "\nDOKU tells of {} before anybody asks, at {url}.\n\
+         {during} more notifications come while the day is reconciled: late, twice, out of order, forged.",
         format::counted(before, "payment", "payments")
     )
 }
@@ -59,8 +60,9 @@ pub(super) fn knocking(before: u64, during: usize, url: &str) -> String {
 /// What happened between the two runs.
 pub(super) fn turn(turned: u64) -> String {
     format!(
-        "\nMeanwhile DOKU changes its mind about {}: some that it called paid have failed, and some that were never\n\
-         paid, and are closed, are paid after all. It tells so; a second look at the whole day (--fresh 0) finds out what is true.",
+        "\nMeanwhile DOKU changes its mind about {}: some that it called paid have failed, and some\n\
+         that were never paid, and are closed, are paid after all. It tells so; a second look at the whole\n\
+         day (--fresh 0) finds out what is true.",
         format::counted(turned, "payment", "payments")
     )
 }
@@ -89,7 +91,7 @@ pub(super) fn ending(took: Duration, folder: &Folder, commands: &str) -> String 
            {REPORT_FILE}       the day after the second run\n  \
            {CONFIG_FILE}        the configuration\n\n\
          The database sleeps in its folder and wakes with every command. What to try next:\n{commands}\n\n\
-         The providers end with the demo; with --stay they go on answering, in a second terminal, `recheck` and `reconcile`.",
+         The providers end with the demo; with --stay they go on answering `recheck` and `reconcile`.",
         took.as_secs(),
         folder.path().display(),
     )
@@ -139,10 +141,11 @@ impl Notifications {
         };
         format!(
             "\nWhat DOKU told unasked, and what somebody told in its name\n{shown}\n\n\
-             {} notifications, {arrived}. {verified} rightly signed: their rows were asked at once. {redelivered} had come before.\n\
-             {} forged: {unverified} rows asked, the other {limited} only counted. {unmatched} unknown: only counted.\n\
-             What they changed: when rekon asked, and nothing else. Journal entries written with a query's answer: {}; with a\n\
-             notification: {}.",
+             {} notifications, {arrived}.\n\
+             {verified} rightly signed: their rows were asked at once. {redelivered} had come before.\n\
+             {} forged: {unverified} rows were asked, the other {limited} only counted. {unmatched} unknown: only counted.\n\
+             What they changed: when rekon asked, and nothing else. Journal entries that were written with\n\
+             a query's answer: {}, with a notification: {}.",
             format::count(self.sent.total()),
             format::count(self.sent.of(Manner::Forged)),
             format::count(self.with_queries.unsigned_abs()),

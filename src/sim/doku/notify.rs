@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn words_is_the_sha1_that_sha1sum_prints() {
-        // printf %s 936001436000...: computed with coreutils, not with this program.
+        // printf %s ISSUERID TXNDATE MERCHANTPAN INVOICE SHAREDKEY: sha1sum of coreutils, not this program.
         let signed = [("", "9360050110001187249".to_owned()), ("", "20241107195933".to_owned())];
         let signed = [&signed[..], &[("", "936008990000047435".to_owned()), ("", "10093868".to_owned())]].concat();
         assert_eq!(words(&signed, "SHAREDKEY"), "dd45527f418fd2438d6f19eba33bff492c3b110f");
