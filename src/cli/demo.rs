@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use serde::Serialize;
-use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
+use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     cli::{
@@ -246,15 +246,21 @@ impl Stage<'_> {
     ) -> Result<Sent, Failure> {
         let url = self.door.url(DOKU.name);
         let notifier = Notifier::new(url.clone())?;
-        let before = self.others.block_on(notices::deliver(&notifier, knocks.before));
+        let before = Self::wait(self.others.spawn(notices::deliver(notifier.clone(), knocks.before)))?;
         self.out.text(&story::knocking(before.total(), knocks.during.len(), &url))?;
         let day_is_over = CancellationToken::new();
         let sending = notices::deliver_in_time(notifier, self.sim.world(), knocks.during, day_is_over.clone());
-        let sending = tokio_util::task::AbortOnDropHandle::new(self.others.spawn(sending));
+        let sending = self.others.spawn(sending);
         command()?;
         day_is_over.cancel();
-        let during = self.others.block_on(sending).map_err(|error| Failure::Runtime(error.into()))?;
+        let during = Self::wait(sending)?;
         Ok(before.and(&during))
+    }
+
+    /// Waits for the others' work as a command waits for its own: a signal ends it.
+    fn wait<T: Send>(work: JoinHandle<T>) -> Result<T, Failure> {
+        let work = AbortOnDropHandle::new(work);
+        until_signal(OnSignal::Abandon, async move |_stop| work.await.map_err(|error| Failure::Runtime(error.into())))
     }
 
     /// The world goes on between the two runs, and DOKU tells of it.
@@ -268,7 +274,7 @@ impl Stage<'_> {
             }
         }
         let notifier = Notifier::new(self.door.url(DOKU.name))?;
-        let sent = self.others.block_on(notices::deliver(&notifier, notices::of_the_turn(plan)));
+        let sent = Self::wait(self.others.spawn(notices::deliver(notifier, notices::of_the_turn(plan))))?;
         self.out.text(&story::turn(turned))?;
         Ok(sent)
     }

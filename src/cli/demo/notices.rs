@@ -219,8 +219,9 @@ impl Sent {
 }
 
 /// Sends them all, some at once.
-pub(super) async fn deliver(notifier: &Notifier, knocks: Vec<Knock>) -> Sent {
+pub(super) async fn deliver(notifier: Notifier, knocks: Vec<Knock>) -> Sent {
     let mut sent = Sent::default();
+    let notifier = &notifier;
     let sending = |knock: Knock| async move { (knock.manner, notifier.deliver(&knock.notice).await) };
     let mut deliveries = stream::iter(knocks).map(sending).buffer_unordered(AT_ONCE);
     while let Some((manner, is_taken)) = deliveries.next().await {
@@ -248,7 +249,7 @@ pub(super) async fn deliver_in_time(
         ripening.extend(due.into_iter().map(|knock| (now + HEARD_AFTER, knock)));
         let (ripe, unripe): (Vec<_>, Vec<_>) = ripening.into_iter().partition(|(from, _)| *from <= now);
         ripening = unripe;
-        sent = sent.and(&deliver(&notifier, ripe.into_iter().map(|(_, knock)| knock).collect()).await);
+        sent = sent.and(&deliver(notifier.clone(), ripe.into_iter().map(|(_, knock)| knock).collect()).await);
         if day_is_over.is_cancelled() && *ends.get_or_insert(now + PATIENCE) < now {
             sent.undelivered += u64::try_from(waiting.len().saturating_add(ripening.len())).unwrap_or(u64::MAX);
             break;
