@@ -7,6 +7,7 @@ use crate::{
     config::ConfigErrors,
     engine::{EngineError, import::ImportError},
     jobs::JobsError,
+    providers::token::TokenError,
     report::ReportError,
     sim::SimError,
     store::{StoreError, embedded::EmbeddedError},
@@ -236,9 +237,22 @@ fn engine_exit(error: &EngineError) -> Exit {
     match error {
         EngineError::Store(error) => store_exit(error),
         EngineError::NotFound(_) => Exit::Failed,
-        EngineError::Ambiguous { .. } | EngineError::UnknownAccount { .. } | EngineError::Unaskable(_) => Exit::Usage,
+        EngineError::Ambiguous { .. }
+        | EngineError::UnknownAccount { .. }
+        | EngineError::Unaskable(_)
+        | EngineError::NotSandbox { .. } => Exit::Usage,
+        EngineError::CustomerToken(error) => token_exit(error),
         EngineError::Account { .. } => Exit::Config,
         EngineError::Busy(_) => Exit::TryAgain,
+    }
+}
+
+fn token_exit(error: &TokenError) -> Exit {
+    match error {
+        TokenError::Transport(_) | TokenError::Unreadable => Exit::Unavailable,
+        TokenError::Refused { http_status, .. } if *http_status >= 500 => Exit::Unavailable,
+        TokenError::Denied => Exit::TryAgain,
+        TokenError::Refused { .. } | TokenError::Unbuildable(_) => Exit::Failed,
     }
 }
 

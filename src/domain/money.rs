@@ -166,6 +166,19 @@ impl fmt::Display for Sen {
     }
 }
 
+/// Writes an amount as `"1200.00"`, for `serialize_with`: what people and programs outside read is rupiah.
+pub fn as_rupiah<S: serde::Serializer>(amount: &Sen, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(amount)
+}
+
+/// The same where there may be none.
+pub fn as_rupiah_opt<S: serde::Serializer>(amount: &Option<Sen>, serializer: S) -> Result<S::Ok, S::Error> {
+    match amount {
+        Some(amount) => serializer.collect_str(amount),
+        None => serializer.serialize_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use crate::{
         counted, drift, explain,
         runtime::AccountRuntime,
     },
-    providers::{CallError, Failure},
+    providers::{Asked, CallError, Failure},
     store::limits::CallClass,
 };
 
@@ -28,6 +28,8 @@ pub struct RawQuestion {
     pub reference_no: Option<String>,
     /// The X-EXTERNAL-ID of the original request.
     pub external_id: Option<String>,
+    /// By the status service, whatever the account's inquiry is: the way of payouts.
+    pub by_status: bool,
 }
 
 /// What came back.
@@ -71,8 +73,9 @@ pub async fn ask(
 ) -> Result<Option<RawReply>, EngineError> {
     let bad_weather = account.weather.is_bad();
     let permit = SlotPermit::new(ctx, account, class, Instant::now() + patience);
-    let RawQuestion { partner_reference_no, reference_no, external_id } = question;
+    let RawQuestion { partner_reference_no, reference_no, external_id, by_status } = question;
     let asked = account.client.asked(partner_reference_no, reference_no.as_deref(), external_id.as_deref());
+    let asked = Asked { is_payout: *by_status, ..asked };
     let result = match account.client.query(&asked, &permit).await {
         Ok(result) => result,
         Err(CallError::Denied(_)) => return Ok(None),

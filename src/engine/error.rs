@@ -1,6 +1,6 @@
 //! What a use-case can fail with, told apart by what its caller should do.
 
-use crate::store::StoreError;
+use crate::{providers::token::TokenError, store::StoreError};
 
 /// A failed use-case.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,27 @@ pub enum EngineError {
     /// A request that this provider cannot be sent.
     #[error("the provider cannot be asked: {0}")]
     Unaskable(String),
+    /// Real money, by hand.
+    #[error(
+        "{service} by hand is for the sandbox, and account {account} stands at {host}, where money is real: {instead}; to try \
+         it out, use an account whose base_url is a sandbox ({})",
+        sandbox(sandbox_hosts)
+    )]
+    NotSandbox {
+        /// The account.
+        account: String,
+        /// Its host.
+        host: String,
+        /// What was asked for.
+        service: &'static str,
+        /// What a person does in its place.
+        instead: &'static str,
+        /// Where it would be allowed.
+        sandbox_hosts: Vec<String>,
+    },
+    /// A customer's token was not given.
+    #[error("the customer's token was not given: take a new authorisation code from the customer's consent")]
+    CustomerToken(#[source] TokenError),
     /// Somebody else works on it right now.
     #[error("{0}: somebody else is working on it; try again")]
     Busy(String),
@@ -58,7 +79,13 @@ impl EngineError {
             | Self::Ambiguous { .. }
             | Self::UnknownAccount { .. }
             | Self::Account { .. }
-            | Self::Unaskable(_) => false,
+            | Self::Unaskable(_)
+            | Self::NotSandbox { .. }
+            | Self::CustomerToken(_) => false,
         }
     }
+}
+
+fn sandbox(hosts: &[String]) -> String {
+    if hosts.is_empty() { "the profile knows none".to_owned() } else { hosts.join(", ") }
 }

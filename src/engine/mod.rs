@@ -5,6 +5,7 @@
 
 pub mod budget;
 pub mod ask_raw;
+pub mod by_hand;
 pub mod check;
 pub mod clock;
 mod counted;

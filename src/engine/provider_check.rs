@@ -87,6 +87,7 @@ pub async fn check(
         reference_no: Some(nobody.clone()),
         external_id: Some(nobody.clone()),
         partner_reference_no: nobody,
+        by_status: false,
     };
     let Some(reply) = ask_raw::ask(ctx, account, &question, CallClass::Adhoc, patience).await? else {
         return Ok(None);

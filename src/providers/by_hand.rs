@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Service, json::Object, wire::HttpResponse};
 use crate::domain::{
-    money::Sen,
+    money::{Sen, as_rupiah_opt},
     observe::{Said, doubt, doubt_of_http, is_same_reference, plain_text},
     snap_code::ResponseCode,
 };
@@ -156,8 +156,10 @@ pub struct ByHandReply {
     /// The merchant's name in a decoded QR.
     pub merchant_name: Option<String>,
     /// The amount, without the tip.
+    #[serde(serialize_with = "as_rupiah_opt")]
     pub amount: Option<Sen>,
     /// The tip.
+    #[serde(serialize_with = "as_rupiah_opt")]
     pub fee_amount: Option<Sen>,
     /// The approval code of a payment.
     pub approval_code: Option<String>,

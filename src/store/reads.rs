@@ -6,7 +6,7 @@ pub mod evidence;
 pub mod overview;
 
 use chrono::{DateTime, Utc};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
@@ -24,20 +24,7 @@ use crate::{
     },
 };
 
-/// Writes an amount as `"1200.00"`.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
-pub(crate) fn as_rupiah<S: Serializer>(amount: &Sen, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(amount)
-}
-
-/// The same where there may be none.
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
-pub(crate) fn as_rupiah_opt<S: Serializer>(amount: &Option<Sen>, serializer: S) -> Result<S::Ok, S::Error> {
-    match amount {
-        Some(amount) => serializer.collect_str(amount),
-        None => serializer.serialize_none(),
-    }
-}
+pub(crate) use crate::domain::money::{as_rupiah, as_rupiah_opt};
 
 /// A row of `rekon.transactions` as its reader sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,5 +1,6 @@
 //! The command line as a shell sees it: the real binary, a real Postgres, what stands on stdout and stderr, and how it ended.
 
+mod by_hand;
 mod ends;
 mod import;
 mod manual;

@@ -29,6 +29,10 @@ impl AccountClient {
         if asked.is_risky() && !account.is_sandbox() {
             return Err(BuildError::NotSandbox(asked.service()).into());
         }
+        // Written once for nobody: what cannot be built costs neither a token nor a call.
+        let customer_token = asked.customer_token();
+        let nobodys = Call { token: Some("-"), customer_token, external_id: "1", at: (self.clock)() };
+        provider.by_hand_request(account, asked, &nobodys)?;
         let unanswered = |doubt: &str, meta, failure| ByHandResult {
             reply: ByHandReply::unknown(doubt),
             raw: Vec::new(),
@@ -40,7 +44,6 @@ impl AccountClient {
             Err(TokenError::Denied) => return Err(Denied.into()),
             Err(error) => return Ok(unanswered(NO_TOKEN, Meta::default(), token_failure(&error))),
         };
-        let customer_token = asked.customer_token();
         let sent = self
             .send(token.as_ref(), CallKind::ByHand, permit, |call| {
                 provider.by_hand_request(account, asked, &Call { customer_token, ..*call })

@@ -25,7 +25,7 @@ fn sample() -> String {
 }
 
 /// The binary on a shop's configuration, database and simulator.
-async fn run(shop: &Shop, args: &[&str]) -> Run {
+pub(super) async fn run(shop: &Shop, args: &[&str]) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.toml");
     std::fs::write(&path, &shop.config_text).unwrap();
