@@ -44,7 +44,7 @@ fn check(context: &Context) -> Result<Exit, Failure> {
         Err(failure) => return Err(failure),
     };
     // Profiles, their overrides and keys: what only the providers can judge.
-    wiring::required_references(config)?;
+    wiring::demands(config)?;
     let warnings = config.warnings();
     for warning in &warnings {
         context.out.say(&format!("warning: {warning}"));

@@ -83,9 +83,9 @@ impl Import {
 }
 
 pub(crate) fn rules(config: &Config) -> Result<ImportRules, Failure> {
-    let known = wiring::required_references(config)?;
+    let known = wiring::demands(config)?;
     let accounts = known.keys().cloned().collect();
-    Ok(ImportRules { accounts, required: Box::new(move |account| known.get(account).copied()) })
+    Ok(ImportRules { accounts, demands: Box::new(move |account| known.get(account).copied()) })
 }
 
 async fn with_bar<T>(out: Output, bytes: u64, progress: &AtomicU64, work: impl Future<Output = T>) -> T {

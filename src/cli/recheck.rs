@@ -51,6 +51,10 @@ impl Recheck {
                     session.out.say("rekon: the row lacks a reference without which the provider cannot be asked: set reference_no or external_id");
                     return Ok(Exit::Failed);
                 }
+                if row.flags_open.iter().any(|flag| flag == "unknown_account") {
+                    session.out.say("rekon: the row is a payout, and its account's provider has no service that knows payouts");
+                    return Ok(Exit::Failed);
+                }
                 session
                     .out
                     .say("rekon: the provider could not be asked in time (budget or breaker); nothing was changed");

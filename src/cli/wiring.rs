@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     config::Config,
-    domain::profile::RequiredReferences,
+    domain::profile::Demands,
     engine::{EngineError, rulebook::Rulebook, runtime},
     providers,
 };
@@ -14,10 +14,10 @@ pub(crate) fn known_providers() -> Vec<&'static str> {
     providers::providers().iter().map(|p| p.name()).collect()
 }
 
-/// The references without which each configured account's provider cannot be asked.
-pub(crate) fn required_references(config: &Config) -> Result<BTreeMap<String, RequiredReferences>, EngineError> {
+/// What each configured account's provider demands of a row before it can be asked.
+pub(crate) fn demands(config: &Config) -> Result<BTreeMap<String, Demands>, EngineError> {
     let accounts = runtime::accounts(config)?;
-    Ok(accounts.into_iter().map(|a| (a.name.clone(), a.profile.rules.required)).collect())
+    Ok(accounts.into_iter().map(|a| (a.name.clone(), a.profile.rules.demands())).collect())
 }
 
 /// The terms in force: the policy and each account's profile.

@@ -52,11 +52,12 @@ pub enum Rule {
     HeldByCause,
     PayoutPaid,
     PayoutNotDone,
+    PayoutUnaskable,
 }
 
 impl Rule {
     /// Every rule, for the catalogue.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::AccountUnknown,
         Self::ReferenceMissing,
         Self::NothingSaid,
@@ -104,6 +105,7 @@ impl Rule {
         Self::HeldByCause,
         Self::PayoutPaid,
         Self::PayoutNotDone,
+        Self::PayoutUnaskable,
     ];
 
     /// The stable id.
@@ -156,6 +158,7 @@ impl Rule {
             Self::HeldByCause => "held.by_cause",
             Self::PayoutPaid => "payout.paid",
             Self::PayoutNotDone => "payout.not_done",
+            Self::PayoutUnaskable => "payout.unaskable",
         }
     }
 }

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::observation::{Observation, StatusMap};
+use crate::domain::{
+    observation::{Observation, StatusMap},
+    order::Direction,
+};
 
 /// May a refund be sent again under the same `partner_refund_no`?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -35,6 +38,25 @@ pub struct RequiredReferences {
     pub reference_no: bool,
     /// The X-EXTERNAL-ID of the request that made the payment.
     pub external_id: bool,
+}
+
+/// What a row must hold before its provider can be asked, by the direction of its money.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// Of a payment.
+    pub pay_in: RequiredReferences,
+    /// Of a payout; `None` where the provider has no service that knows payouts.
+    pub payout: Option<RequiredReferences>,
+}
+
+impl Demands {
+    /// The references of one direction; `None`: nobody can be asked at all.
+    pub const fn of(self, direction: Direction) -> Option<RequiredReferences> {
+        match direction {
+            Direction::In => Some(self.pay_in),
+            Direction::Out => self.payout,
+        }
+    }
 }
 
 /// When to ask again, seconds, per observation; the last step repeats.
@@ -71,8 +93,8 @@ pub struct Profile {
     pub status: StatusMap,
     /// References without which a query cannot be built.
     pub required: RequiredReferences,
-    /// The same for payouts, which are asked about in another way.
-    pub required_out: RequiredReferences,
+    /// The same for payouts, which are asked about in another way; `None` where the provider has none.
+    pub required_out: Option<RequiredReferences>,
     /// Validity of a QR whose order has no `expires_at`, seconds.
     pub default_validity_secs: i64,
     /// May `paidTime` date money? Some providers label UTC as WIB.
@@ -81,4 +103,11 @@ pub struct Profile {
     pub refund: Option<RefundAbility>,
     /// When to ask again.
     pub ladder: Ladder,
+}
+
+impl Profile {
+    /// What a row of either direction must hold.
+    pub const fn demands(&self) -> Demands {
+        Demands { pay_in: self.required, payout: self.required_out }
+    }
 }

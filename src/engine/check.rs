@@ -188,7 +188,8 @@ pub(crate) async fn ask(
     let result = match account.client.query(&asked, &permit).await {
         Ok(result) => result,
         Err(CallError::Denied(_)) => return Ok(None),
-        Err(CallError::Build(BuildError::MissingReference(_))) => {
+        // Nothing of ours will change that: the rules say who has to mend what.
+        Err(CallError::Build(BuildError::MissingReference(_) | BuildError::Unsupported { .. })) => {
             settle::look(&ctx.store, &ctx.rulebook, &[row.id]).await?;
             return Ok(None);
         }

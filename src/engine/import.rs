@@ -17,7 +17,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     config::nearest_name,
-    domain::profile::RequiredReferences,
+    domain::profile::Demands,
     store::{
         Store, StoreError,
         import::{Difference, NewRow, Stage},
@@ -96,15 +96,15 @@ pub struct ImportReport {
     pub is_written: bool,
 }
 
-/// From an account to its references; `None` where it is not configured.
-pub type RequiredOf = Box<dyn Fn(&str) -> Option<RequiredReferences> + Send>;
+/// From an account to what its provider demands; `None` where it is not configured.
+pub type DemandsOf = Box<dyn Fn(&str) -> Option<Demands> + Send>;
 
 /// Who may be named in a file.
 pub struct ImportRules {
     /// The configured accounts.
     pub accounts: Vec<String>,
-    /// The references without which an account's provider cannot be asked.
-    pub required: RequiredOf,
+    /// What a row must hold before an account's provider can be asked.
+    pub demands: DemandsOf,
 }
 
 impl std::fmt::Debug for ImportRules {
@@ -286,7 +286,7 @@ fn read_line(record: &ByteRecord, columns: &[Column], line: u64, rules: &ImportR
         fields.set(*column, text);
     }
     let number = i64::try_from(line).unwrap_or(i64::MAX);
-    fields.read(number, &rules.accounts, &rules.required)
+    fields.read(number, &rules.accounts, &rules.demands)
 }
 
 /// Counts what is read, and stops a line that does not end before it fills the memory.

@@ -120,7 +120,10 @@ pub const fn flag_words(flag: Flag) -> (&'static str, &'static str) {
         }
         Flag::Stuck => ("neither paid nor closed long after the watch", "ask the provider; it is asked on meanwhile"),
         Flag::TimeSkew => ("the provider's times are off", "compare clocks with the provider"),
-        Flag::UnknownAccount => ("the account is not configured", "add it under [accounts], or mend the reference"),
+        Flag::UnknownAccount => (
+            "no configured account can be asked about it",
+            "add it under [accounts]; a payout wants one whose provider has a status service",
+        ),
         Flag::MissingReference => ("a reference is missing that the provider wants", "fill it in on the row"),
         Flag::PayoutNotDone => ("a payout was called dead", "ask the provider whether the money left"),
     }

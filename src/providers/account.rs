@@ -183,8 +183,8 @@ impl Account {
         let inquiry = inquiry(provider, &settings)?;
         let mut profile = ProviderProfile::load(provider, &settings.profile, ladder_table(&settings.ladder))
             .map_err(|source| AccountError::Profile { account: account.clone(), source })?;
-        if inquiry == Service::Status {
-            profile.rules.required = profile.rules.required_out;
+        if let Some(by_status) = profile.rules.required_out.filter(|_| inquiry == Service::Status) {
+            profile.rules.required = by_status;
         }
         let asks_for_customer = profile.operation(inquiry).is_some_and(|o| o.customer_token.is_some());
         if asks_for_customer && settings.customer_token.as_ref().is_none_or(|t| t.expose_secret().is_empty()) {

@@ -184,7 +184,7 @@ impl ProviderProfile {
             provider: file.provider,
             status: StatusMap::try_new(file.status)?,
             required: file.required,
-            required_out: file.required_by_status,
+            required_out: file.operations.contains_key(&Service::Status).then_some(file.required_by_status),
             default_validity_secs: seconds("default_validity", &file.default_validity)?,
             paid_time_trusted: file.paid_time_trusted,
             refund: file.refund_by_api.then_some(ability),

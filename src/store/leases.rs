@@ -108,7 +108,8 @@ update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, leas
 
 const FOUND_AGAIN: &str = "-- store::leases::found_again
 update rekon.transactions set next_check_at = now()
- where state = 'review' and next_check_at is null and account = any($1) and 'unknown_account' = any(flags_open)";
+ where state = 'review' and next_check_at is null and 'unknown_account' = any(flags_open)
+   and (direction = 'in' and account = any($1) or direction = 'out' and account = any($2))";
 
 const PULL: &str = "-- store::leases::pull
 update rekon.transactions set next_check_at = least(coalesce(next_check_at, now()), now()) where id = any($1)";
@@ -209,9 +210,10 @@ impl Store {
         rows.iter().map(|r| Ok(r.try_get("id")?)).collect()
     }
 
-    /// Makes rows due whose account was unknown and is known now; returns how many.
-    pub async fn find_again(&self, known: &[String]) -> Result<u64, StoreError> {
-        Ok(sqlx::query(FOUND_AGAIN).bind(known).execute(self.pool()).await?.rows_affected())
+    /// Makes rows due about which nobody could be asked and somebody can be now; returns how many. `of_payouts` are those of
+    /// the `known` accounts that can be asked about payouts.
+    pub async fn find_again(&self, known: &[String], of_payouts: &[String]) -> Result<u64, StoreError> {
+        Ok(sqlx::query(FOUND_AGAIN).bind(known).bind(of_payouts).execute(self.pool()).await?.rows_affected())
     }
 
     /// Makes rows due now and wakes the sweepers of `account`.

@@ -11,7 +11,7 @@ use rekon::{
         money::Sen,
         notification::{self, Field as Parameter},
         observation::Observation,
-        profile::RequiredReferences,
+        profile::Demands,
         qris::{self, Field, Qris},
     },
     engine::import::{Column, Fields},
@@ -255,7 +255,7 @@ fn the_import_reads_a_line_or_says_why_and_reads_no_other_amount() {
         for (column, text) in Column::ALL.into_iter().zip(record.iter()) {
             fields.set(column, text);
         }
-        match fields.read(2, &accounts, |account| (account == "shop").then(RequiredReferences::default)) {
+        match fields.read(2, &accounts, |account| (account == "shop").then(Demands::default)) {
             Ok(row) => {
                 assert_same(row.amount, record.get(5).unwrap());
                 assert!(row.amount.is_positive() && !row.partner_reference_no.is_empty());

@@ -26,7 +26,7 @@ use crate::domain::{
     observation::Observation,
     order::Direction,
     posting::{self, Posting},
-    profile::Profile,
+    profile::RequiredReferences,
     state::{Flag, Flags, State},
 };
 
@@ -95,26 +95,30 @@ pub fn decide(case: &Case, terms: &Terms<'_>, now: DateTime<Utc>) -> Decision {
             Reason::new(Rule::AccountUnknown).with("account", &case.order.account),
         );
     };
-    let missing = missing_reference(case, profile);
+    let required = profile.demands().of(case.order.direction);
+    let missing = required.and_then(|required| missing_reference(case, required));
     // What once said that money moved is decided by what it said; nothing else can be asked on.
     let of_money = |f: &Fact| matches!(f.heard(), Observation::Paid | Observation::Reversed);
-    if let Some(column) = missing.filter(|_| !case.query_facts().any(of_money)) {
-        return standing(case, Flag::MissingReference, Reason::new(Rule::ReferenceMissing).with("column", column));
+    if !case.query_facts().any(of_money) {
+        if required.is_none() {
+            let reason = Reason::new(Rule::PayoutUnaskable).with("account", &case.order.account);
+            return standing(case, Flag::UnknownAccount, reason.with("provider", &profile.provider));
+        }
+        if let Some(column) = missing {
+            return standing(case, Flag::MissingReference, Reason::new(Rule::ReferenceMissing).with("column", column));
+        }
     }
+    let can_be_asked = required.is_some() && missing.is_none();
     let verdict = match case.order.direction {
         Direction::Out => verdict::payout(case, profile, terms.policy, now),
         Direction::In => verdict::pay_in(case, profile, terms.policy, now),
     };
-    let next_check_at = look::next(case, profile, terms.policy, &verdict, now).filter(|_| missing.is_none());
+    let next_check_at = look::next(case, profile, terms.policy, &verdict, now).filter(|_| can_be_asked);
     finish(case, verdict, next_check_at)
 }
 
 /// The column without which this provider cannot be asked, where it is empty.
-fn missing_reference(case: &Case, profile: &Profile) -> Option<&'static str> {
-    let required = match case.order.direction {
-        Direction::In => profile.required,
-        Direction::Out => profile.required_out,
-    };
+fn missing_reference(case: &Case, required: RequiredReferences) -> Option<&'static str> {
     if required.reference_no && case.order.reference_no.is_none() {
         Some("reference_no")
     } else if required.external_id && case.order.external_id.is_none() {

@@ -29,7 +29,7 @@ fn profile() -> Profile {
         provider: "doku".into(),
         status: StatusMap::try_new(status).unwrap(),
         required: RequiredReferences::default(),
-        required_out: RequiredReferences::default(),
+        required_out: Some(RequiredReferences::default()),
         default_validity_secs: 60,
         paid_time_trusted: true,
         refund: None,

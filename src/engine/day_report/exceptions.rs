@@ -119,7 +119,7 @@ const fn urgency(flag: Flag) -> u8 {
 /// The flag that a rule raises, where it raises one.
 const fn raises(rule: Rule) -> Option<Flag> {
     Some(match rule {
-        Rule::AccountUnknown => Flag::UnknownAccount,
+        Rule::AccountUnknown | Rule::PayoutUnaskable => Flag::UnknownAccount,
         Rule::ReferenceMissing => Flag::MissingReference,
         Rule::IdentityDiffers | Rule::IdentityThrice => Flag::Identity,
         Rule::Stuck => Flag::Stuck,

@@ -52,5 +52,6 @@ pub const fn sentence(rule: Rule) -> &'static str {
         Rule::HeldByCause => "This cause keeps the money from the merchant until it is settled.",
         Rule::PayoutPaid => "The payout reached its receiver.",
         Rule::PayoutNotDone => "A payout was called dead twice.",
+        Rule::PayoutUnaskable => "This account\'s provider has no service that knows payouts, so nobody can be asked.",
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         money::{AmountError, Sen},
         order::{Direction, OrderStatus},
-        profile::RequiredReferences,
+        profile::Demands,
         qris::{Initiation, Qris},
     },
     store::import::NewRow,
@@ -101,19 +101,26 @@ impl<'a> Fields<'a> {
         Column::ALL.iter().zip(self.values).find(|(c, _)| **c == column).and_then(|(_, value)| value)
     }
 
-    /// Reads the line, or says what is wrong with it. `required` gives the references that an account's provider cannot do
-    /// without, and `None` for an account that is not configured; `accounts` names those that are.
+    /// Reads the line, or says what is wrong with it. `demands` gives what an account's provider cannot do without, and
+    /// `None` for an account that is not configured; `accounts` names those that are.
     pub fn read(
         &self,
         line: i64,
         accounts: &[String],
-        required: impl Fn(&str) -> Option<RequiredReferences>,
+        demands: impl Fn(&str) -> Option<Demands>,
     ) -> Result<NewRow, String> {
         self.check_characters()?;
         let account = self.required(Column::Account)?;
-        let references = required(account).ok_or_else(|| match accounts {
+        let demands = demands(account).ok_or_else(|| match accounts {
             [] => format!("account {account:?} is not configured; there is no [accounts] section yet"),
             known => format!("account {account:?} is not configured; known: {}", known.join(", ")),
+        })?;
+        let direction = self.word(Column::Direction, "in or out", Direction::from_word)?.unwrap_or(Direction::In);
+        let references = demands.of(direction).ok_or_else(|| {
+            format!(
+                "direction is out, and nobody can be asked about a payout at account {account:?}: its provider has no status \
+                 service; name the account that the payout was made with"
+            )
         })?;
         let amount = self.amount()?;
         let row = NewRow {
@@ -122,7 +129,7 @@ impl<'a> Fields<'a> {
             partner_reference_no: self.reference(Column::PartnerReferenceNo, REFERENCE_MAX, true)?.unwrap_or_default(),
             reference_no: self.reference(Column::ReferenceNo, REFERENCE_MAX, references.reference_no)?,
             external_id: self.reference(Column::ExternalId, EXTERNAL_ID_MAX, references.external_id)?,
-            direction: self.word(Column::Direction, "in or out", Direction::from_word)?.unwrap_or(Direction::In),
+            direction,
             amount,
             order_status: self.word(Column::OrderStatus, "open, fulfilled or cancelled", OrderStatus::from_word)?,
             created_at: self.time(Column::CreatedAt)?,

@@ -88,6 +88,29 @@ async fn a_reference_that_the_provider_cannot_be_asked_without_is_demanded() {
 }
 
 #[tokio::test]
+async fn a_payout_is_taken_by_its_own_demands_and_only_where_somebody_knows_payouts() {
+    let rig = Rig::new().await;
+    let config = std::fs::read_to_string(rig.path("jobs.toml")).unwrap();
+    let (shop, till) = config.split_at(config.find("[accounts.till]").unwrap());
+    let shop = shop.replace("reference_no = false", "reference_no = true\n[accounts.shop.profile.required_by_status]\nexternal_id = true");
+    let till = till
+        .replace("provider = \"doku\"", "provider = \"paydia\"\ncustomer_token = { env = \"SECRET\" }")
+        .replace("[accounts.till.profile.required]\nreference_no = false\n", "");
+    rig.file("jobs.toml", format!("{shop}{till}"));
+    let columns = "account,partner_reference_no,amount,external_id,direction";
+    let lines = ["shop,A,5,1,out", "shop,B,5,,out", "shop,C,5,1,in", "till,D,5,,in", "till,E,5,,out"];
+    let run = rig
+        .import(columns, &lines, &["--skip-bad"])
+        .ends(0)
+        .says("line 3: external_id is empty, and this account's provider cannot be asked without it")
+        .says("line 4: reference_no is empty, and this account's provider cannot be asked without it")
+        .says("line 6: direction is out, and nobody can be asked about a payout at account \"till\"")
+        .says("name the account that the payout was made with");
+    assert!(run.stdout.starts_with("2 inserted"), "{run:?}");
+    assert_eq!(rig.rows().await, "shop/A 5.00, till/D 5.00");
+}
+
+#[tokio::test]
 async fn what_the_contract_allows_is_taken_as_it_is_written() {
     let rig = Rig::new().await;
     let qr = qris(&[("01", "12"), ("54", "12000"), ("55", "02"), ("56", "500"), ("59", "Kopi \u{e9}")]);

@@ -49,6 +49,40 @@ async fn a_row_without_the_reference_that_doku_wants_is_asked_once_it_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payout_at_an_account_that_cannot_ask_waits_in_review_and_is_asked_once_it_can() {
+    let mut shop = Shop::open(SAFE, SHORT_TIMES).await;
+    let doku_alone = shop.config_text.clone();
+    let (_, key) = doku_alone.split_once("private_key = ").unwrap();
+    let key = key.lines().next().unwrap();
+    shop.config_text += &format!(
+        "[accounts.issuer]\nprovider = \"paydia\"\nbase_url = \"{}\"\nclient_id = \"P\"\nmerchant_id = \"1\"\n\
+         client_secret = {{ env = \"DOKU_SECRET\" }}\ncustomer_token = {{ env = \"SHARED_KEY\" }}\nprivate_key = {key}\n",
+        shop.sim.base_url(),
+    );
+    let sql = "insert into rekon.transactions (account, partner_reference_no, amount, direction) values ('issuer', 'OUT-1', 1000, 'out') returning id";
+    let id = shop.db.value::<i64>(sql).await;
+    let work = shop.work().await;
+    shop.until(&Shop::end_of(id), "review{unknown_account}").await;
+    // Pulled forward it finds nobody to ask, comes to rest again, and no call was spent on it.
+    shop.db.run("update rekon.transactions set next_check_at = now()").await;
+    shop.until("select coalesce(next_check_at::text, 'nothing due') from rekon.transactions", "nothing due").await;
+    let trace = "select checks || '/' || (select count(*) from rekon.facts) from rekon.transactions";
+    assert_eq!(shop.db.text(trace).await, "0/0");
+    assert!(shop.sim.world().arrivals().is_empty(), "{:?}", shop.sim.world().arrivals());
+    let why = "select string_agg(content, '') from rekon.journal";
+    assert!(shop.db.text(why).await.contains("payout.unaskable"));
+    work.stop().await;
+    // It is not pulled in vain; but as soon as its account can be asked about payouts, it is.
+    let issuer = ["issuer".to_owned()];
+    assert_eq!(shop.db.store.find_again(&issuer, &[]).await.unwrap(), 0);
+    shop.config_text = doku_alone.replace("doku-main", "issuer");
+    shop.sim.world().add_payment(payment("OUT-1", 1_000)).expect("the provider knows it");
+    let work = shop.work().await;
+    shop.until(&Shop::end_of(id), "paid{}").await;
+    work.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn negatives_to_the_end_close_the_row_and_a_later_payment_is_held() {
     let shop = Shop::open(SAFE, CLOSES_SOON).await;
     let open = SimPayment { script: vec![Answer::status("01")], ..payment("INV-1", 1_000) };

@@ -84,7 +84,7 @@ impl Shop {
 
     /// The checked configuration.
     pub(crate) fn config(&self) -> Config {
-        match Config::from_toml(&self.config_text, &self.env(), &["doku"]) {
+        match Config::from_toml(&self.config_text, &self.env(), &["doku", "paydia"]) {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\n{}", self.config_text),
         }

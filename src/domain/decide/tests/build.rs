@@ -41,7 +41,7 @@ pub(crate) fn profile() -> Profile {
         provider: "doku".into(),
         status: StatusMap::try_new(table.collect()).expect("a whole table"),
         required: RequiredReferences::default(),
-        required_out: RequiredReferences::default(),
+        required_out: Some(RequiredReferences::default()),
         default_validity_secs: 30 * DAY,
         paid_time_trusted: true,
         refund: Some(RefundAbility {

@@ -8,13 +8,14 @@ use super::{
     world::{Event, World},
 };
 use crate::domain::{
-    case::Terms,
+    case::{Case, Terms},
     decide::{Action, decide},
     explain::Rule,
     money::Sen,
     observation::Observation::{Absent, Failed, Open, Reversed},
     order::Direction,
     policy::FlagAction,
+    profile::{Profile, RequiredReferences},
     posting::LedgerAccount::{MerchantPayable, ProviderClearing},
     state::{Flag, State},
 };
@@ -176,6 +177,33 @@ fn a_row_that_cannot_be_asked_waits_for_its_mending() {
     assert_eq!((row(&asked).as_str(), asked.next_check_at), ("review{missing_reference}", None));
     let known = decide(&case().hear(1, paid(100_000)), &terms, t(9));
     assert_eq!((row(&known).as_str(), known.next_check_at), ("paid{}", None));
+}
+
+#[test]
+fn a_payout_is_asked_by_its_own_demands_and_waits_where_nobody_knows_payouts() {
+    let policy = auto();
+    let mut payout = case();
+    payout.order.direction = Direction::Out;
+    let mut strict = profile();
+    strict.required.reference_no = true;
+    let by = |profile: &Profile, case: &Case| {
+        let decision = decide(case, &Terms { profile: Some(profile), policy: &policy }, t(1));
+        (row(&decision), decision.next_check_at)
+    };
+    // What a payment must hold is not asked of a payout.
+    assert_eq!(by(&strict, &payout), ("pending{}".to_owned(), Some(t(1))));
+    strict.required_out = Some(RequiredReferences { external_id: true, ..RequiredReferences::default() });
+    assert_eq!(by(&strict, &payout), ("review{missing_reference}".to_owned(), None));
+    payout.order.external_id = Some("X-1".into());
+    assert_eq!(by(&strict, &payout), ("pending{}".to_owned(), Some(t(1))));
+    // Nobody to ask: no look is due, and no money that was heard of before is unsaid.
+    strict.required_out = None;
+    assert_eq!(by(&strict, &payout), ("review{unknown_account}".to_owned(), None));
+    assert_eq!(by(&strict, &payout.clone().hear(1, paid(100_000))), ("paid{}".to_owned(), None));
+    // A payment of the same account goes on.
+    let mut payment = case();
+    payment.order.reference_no = Some("R-1".into());
+    assert_eq!(by(&strict, &payment), ("pending{}".to_owned(), Some(t(1))));
 }
 
 #[test]
