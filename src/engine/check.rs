@@ -34,12 +34,18 @@ pub struct Chunk {
     account: Arc<AccountRuntime>,
     rows: Vec<Leased>,
     leased_at: Instant,
+    is_pulled: bool,
 }
 
 impl Chunk {
-    /// Rows leased just now.
+    /// Due rows leased just now.
     pub fn new(account: Arc<AccountRuntime>, rows: Vec<Leased>) -> Self {
-        Self { account, rows, leased_at: Instant::now() }
+        Self { account, rows, leased_at: Instant::now(), is_pulled: false }
+    }
+
+    /// Rows leased just now that somebody waits for: their calls are the cashier's, and wait behind no chunk.
+    pub fn pulled(account: Arc<AccountRuntime>, rows: Vec<Leased>) -> Self {
+        Self { is_pulled: true, ..Self::new(account, rows) }
     }
 }
 
@@ -114,7 +120,8 @@ impl Permit for SlotPermit<'_> {
 pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
     let latest = chunk.leased_at + ctx.limits.lease / 2;
     let account = &*chunk.account;
-    let alone = chunk.rows.len() == 1;
+    let class = if chunk.is_pulled { CallClass::Cashier } else { ctx.class };
+    let is_probe = chunk.rows.len() == 1 && !chunk.is_pulled;
     let askers = account.concurrency.min(chunk.rows.len());
     // A few askers that take row after row: a future of its own for each row is kilobytes to allocate per call.
     let rows = Mutex::new(chunk.rows.into_iter());
@@ -122,7 +129,7 @@ pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
     let asker = || async {
         let mut unasked = Vec::new();
         while let Some(row) = next() {
-            match ask_row(ctx, account, &row, latest, alone).await {
+            match ask_row(ctx, account, &row, Terms { latest, class, is_probe }).await {
                 Ok(true) => {}
                 Ok(false) => unasked.push((row.id, row.epoch)),
                 Err(error) => {
@@ -141,18 +148,24 @@ pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
     }
 }
 
-/// Asks about one row; false where it was not asked. `probe`: it may be asked in bad weather.
-async fn ask_row(
-    ctx: &Ctx,
-    account: &AccountRuntime,
-    row: &Leased,
+/// How the rows of a chunk are asked.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    /// By then or not at all.
     latest: Instant,
-    probe: bool,
-) -> Result<bool, EngineError> {
-    if ctx.stop.is_cancelled() || Instant::now() >= latest || (account.weather.is_bad() && !probe) {
+    /// Whose share of the budget it is.
+    class: CallClass,
+    /// It may be asked in bad weather.
+    is_probe: bool,
+}
+
+/// Asks about one row; false where it was not asked.
+async fn ask_row(ctx: &Ctx, account: &AccountRuntime, row: &Leased, terms: Terms) -> Result<bool, EngineError> {
+    let Terms { latest, class, is_probe } = terms;
+    if ctx.stop.is_cancelled() || Instant::now() >= latest || (account.weather.is_bad() && !is_probe) {
         return Ok(false);
     }
-    let asked = ask(ctx, account, row, ctx.class, latest).await?;
+    let asked = ask(ctx, account, row, class, latest).await?;
     match asked {
         Some(answered) => {
             // The settler ends only after the workers; a closed entry means that the process is ending badly.

@@ -237,7 +237,7 @@ struct Written {
 
 fn written(arrivals: &[Arrival], outcomes: &[Outcome], rows: &mut Rows, now: DateTime<Utc>) -> Written {
     let mut written = Written::default();
-    let mut moved: BTreeMap<i64, i32> = BTreeMap::new();
+    let mut moved: BTreeMap<i64, Moved> = BTreeMap::new();
     let mut apart: BTreeMap<(&str, &[u8]), Apart> = BTreeMap::new();
     for (arrival, outcome) in arrivals.iter().zip(outcomes) {
         if outcome.is_apart() {
@@ -247,12 +247,14 @@ fn written(arrivals: &[Arrival], outcomes: &[Outcome], rows: &mut Rows, now: Dat
             && let Some(target) = rows.target(arrival)
         {
             target.seq = target.seq.saturating_add(1);
-            moved.insert(target.id, target.seq);
+            let was_first = moved.get(&target.id).is_some_and(|earlier| earlier.is_first);
+            let is_first = was_first || *outcome == Outcome::Verified;
+            moved.insert(target.id, Moved { id: target.id, seq: target.seq, is_first });
             written.woken.insert(arrival.account.clone());
             add_fact(&mut written.batch, arrival, target, now);
         }
     }
-    written.moved = moved.into_iter().map(|(id, seq)| Moved { id, seq }).collect();
+    written.moved = moved.into_values().collect();
     written.apart = apart.into_values().collect();
     written
 }

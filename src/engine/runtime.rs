@@ -47,6 +47,8 @@ pub struct AccountRuntime {
     pub chunks_at_once: usize,
     /// Its sweep's sign of life.
     pub heart: Heartbeat,
+    /// The sign of life of the lane for rows that somebody waits for.
+    pub pulled_heart: Heartbeat,
 }
 
 impl AccountRuntime {
@@ -182,14 +184,15 @@ impl Engine {
         for account in accounts.into_iter().filter(|a| only.is_empty() || only.contains(&a.name)) {
             let time = Arc::clone(&clock);
             let name = account.name.clone();
-            let heart = hearts.register(&format!("sweep {name}"), loop_limit);
+            let heart = |lane: &str| hearts.register(&format!("{lane} {name}"), loop_limit);
+            let hearts_of = [heart("sweep"), heart("pulled")];
             let line = AccountClient::new(
                 Arc::new(account),
                 Arc::clone(&transport),
                 Arc::clone(&ids),
                 Arc::new(move || time.now()),
             );
-            let runtime = runtime(config, line, heart);
+            let runtime = runtime(config, line, hearts_of);
             runtimes.insert(name, Arc::new(runtime));
         }
         let ctx = Arc::new(Ctx {
@@ -276,7 +279,7 @@ fn ladder(ladder: &Ladder) -> BTreeMap<String, Vec<Duration>> {
     named.chain([("default".to_owned(), steps(&ladder.default))]).collect()
 }
 
-fn runtime(config: &Config, client: AccountClient, heart: Heartbeat) -> AccountRuntime {
+fn runtime(config: &Config, client: AccountClient, [heart, pulled_heart]: [Heartbeat; 2]) -> AccountRuntime {
     let name = client.account().name.clone();
     let limits = client.account().limits;
     let span = config.jobs.sweep.chunk_span.as_millis();
@@ -308,6 +311,7 @@ fn runtime(config: &Config, client: AccountClient, heart: Heartbeat) -> AccountR
         chunks_at_once: chunks_at_once(granted, chunk_max),
         name,
         heart,
+        pulled_heart,
         client,
     }
 }

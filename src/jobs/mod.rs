@@ -40,7 +40,9 @@ pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
         tokio_util::task::AbortOnDropHandle::new(tokio::spawn(wake::listen(Arc::clone(&ctx), Arc::clone(&wake))));
     let mut monitor = Monitor::new();
     for account in ctx.accounts.values() {
-        monitor = sweep::register(monitor, &ctx, account, &wake);
+        for lane in [sweep::Lane::Due, sweep::Lane::Pulled] {
+            monitor = sweep::register(monitor, &ctx, account, &wake, lane);
+        }
         monitor = refunds::register(monitor, &ctx, account, &wake);
     }
     monitor = sweep::register_strays(monitor, &ctx);

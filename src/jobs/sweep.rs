@@ -1,5 +1,6 @@
 //! The sweep: leases chunks of due rows of one account and has them asked. One worker per account, so that a slow
-//! provider starves nobody. The fetcher never yields an error and never ends, because either would end the worker.
+//! provider starves nobody. A second lane beside it leases rows that somebody waits for (a signed notification, a cashier), so
+//! that they overtake a backlog; a row that a chunk under way holds already is asked when the chunk comes to it. The fetcher never yields an error and never ends, because either would end the worker.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +25,35 @@ use crate::{
 /// Nobody waits for a row that nobody can be asked about.
 const STRAYS_EVERY: Duration = Duration::from_secs(5);
 
+/// Which rows a worker leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// What is due, longest first.
+    Due,
+    /// What somebody waits for.
+    Pulled,
+}
+
+impl Lane {
+    /// The first word of the worker's name.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Due => "sweep",
+            Self::Pulled => "pulled",
+        }
+    }
+
+    const fn ear(self) -> Ear {
+        match self {
+            Self::Due => Ear::Sweep,
+            Self::Pulled => Ear::Pulled,
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Fetcher {
+    lane: Lane,
     ctx: Arc<Ctx>,
     account: Arc<AccountRuntime>,
     wake: Arc<Wake>,
@@ -37,14 +65,23 @@ impl Fetcher {
     async fn next(&mut self) -> Task<Chunk> {
         let tick = self.ctx.limits.every;
         loop {
-            self.account.heart.beat();
-            match self.claim().await {
+            let claimed = match self.lane {
+                Lane::Due => {
+                    self.account.heart.beat();
+                    self.claim().await
+                }
+                Lane::Pulled => {
+                    self.account.pulled_heart.beat();
+                    self.claim_pulled().await
+                }
+            };
+            match claimed {
                 Ok(Some(chunk)) => {
                     self.n = self.n.wrapping_add(1);
-                    let id = TaskId::from_string(format!("{}/{}/{}", self.ctx.owner, self.account.name, self.n));
+                    let id = TaskId::from_string(format!("{}/{}/{}/{}", self.ctx.owner, self.account.name, self.lane.as_str(), self.n));
                     return TaskBuilder::new(chunk).task_id(id).build();
                 }
-                Ok(None) => self.wake.wait(&self.account.name, Ear::Sweep, tick).await,
+                Ok(None) => self.wake.wait(&self.account.name, self.lane.ear(), tick).await,
                 Err(error) => {
                     tracing::warn!(account = %self.account.name, %error, "due rows could not be leased; trying again");
                     tokio::time::sleep(tick).await;
@@ -76,6 +113,22 @@ impl Fetcher {
         metrics::lease_claimed(&self.account.name, u64::try_from(claim.rows.len()).unwrap_or(u64::MAX));
         Ok(Some(Chunk::new(Arc::clone(&self.account), claim.rows)))
     }
+
+    /// Rows that somebody waits for. In bad weather they wait with all others: the sweep has the probe.
+    async fn claim_pulled(&self) -> Result<Option<Chunk>, crate::store::StoreError> {
+        if self.ctx.stop.is_cancelled() || self.account.weather.is_bad() {
+            return Ok(None);
+        }
+        let (account, limit) = (&self.account, self.account.chunk_max);
+        let claim =
+            self.ctx.store.claim_pulled(&account.name, limit, &self.ctx.owner, self.ctx.limits.lease).await?;
+        if claim.rows.is_empty() {
+            return Ok(None);
+        }
+        self.ctx.clock.set(claim.at);
+        metrics::lease_claimed(&account.name, u64::try_from(claim.rows.len()).unwrap_or(u64::MAX));
+        Ok(Some(Chunk::pulled(Arc::clone(account), claim.rows)))
+    }
 }
 
 async fn check(chunk: Chunk, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
@@ -88,11 +141,18 @@ async fn check(chunk: Chunk, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
     .await
 }
 
-/// Adds the account's sweep to the monitor.
-pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>, account: &Arc<AccountRuntime>, wake: &Arc<Wake>) -> Monitor {
+/// Adds a lane of the account's sweep to the monitor.
+pub(super) fn register(
+    monitor: Monitor,
+    ctx: &Arc<Ctx>,
+    account: &Arc<AccountRuntime>,
+    wake: &Arc<Wake>,
+    lane: Lane,
+) -> Monitor {
     let (ctx, account, wake) = (Arc::clone(ctx), Arc::clone(account), Arc::clone(wake));
     monitor.register(move |restarts: usize| {
-        let fetcher = Fetcher { ctx: Arc::clone(&ctx), account: Arc::clone(&account), wake: Arc::clone(&wake), n: 0 };
+        let (ctx_of, account_of, wake_of) = (Arc::clone(&ctx), Arc::clone(&account), Arc::clone(&wake));
+        let fetcher = Fetcher { lane, ctx: ctx_of, account: account_of, wake: wake_of, n: 0 };
         #[expect(clippy::expect_used, reason = "a fetcher and a sink are given; build fails only without them")]
         let backend = BackendBuilder::<Chunk, _, _, _>::new()
             .database(fetcher)
@@ -106,7 +166,7 @@ pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>, account: &Arc<AccountRu
             .sink(|_, ()| futures::sink::drain().sink_map_err(|e| -> BoxDynError { match e {} }))
             .build()
             .expect("the backend is complete");
-        WorkerBuilder::new(format!("sweep-{}-{}-{restarts}", account.name, ctx.owner))
+        WorkerBuilder::new(format!("{}-{}-{}-{restarts}", lane.as_str(), account.name, ctx.owner))
             .backend(backend)
             .data(Arc::clone(&ctx))
             .concurrency(account.chunks_at_once)

@@ -12,13 +12,15 @@ use crate::{engine::Ctx, store::wake::Wakes};
 pub enum Ear {
     /// The sweep.
     Sweep,
+    /// The lane of rows that somebody waits for.
+    Pulled,
     /// The refund worker.
     Refunds,
 }
 
-/// Two bells per account: one ring must reach both workers, and a bell wakes one.
+/// A bell per account and worker: one ring must reach all of them, and a bell wakes one.
 #[derive(Debug)]
-pub struct Wake(BTreeMap<String, [Notify; 2]>);
+pub struct Wake(BTreeMap<String, [Notify; 3]>);
 
 /// Pause before listening anew.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -26,12 +28,16 @@ const AGAIN: Duration = Duration::from_secs(1);
 impl Wake {
     /// Bells for these accounts.
     pub fn new<'a>(accounts: impl Iterator<Item = &'a String>) -> Self {
-        Self(accounts.map(|a| (a.clone(), [Notify::new(), Notify::new()])).collect())
+        Self(accounts.map(|a| (a.clone(), [Notify::new(), Notify::new(), Notify::new()])).collect())
     }
 
     /// Waits for the account's bell, at most `tick`.
     pub async fn wait(&self, account: &str, ear: Ear, tick: Duration) {
-        let bell = self.0.get(account).map(|[sweep, refunds]| if ear == Ear::Sweep { sweep } else { refunds });
+        let bell = self.0.get(account).map(|[sweep, pulled, refunds]| match ear {
+            Ear::Sweep => sweep,
+            Ear::Pulled => pulled,
+            Ear::Refunds => refunds,
+        });
         match bell {
             Some(bell) => {
                 tokio::select! {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-use crate::store::{Store, StoreError, limits::interval};
+use crate::store::{Store, StoreError, Tx, limits::interval};
 
 /// A leased row: what is needed to ask for it.
 #[derive(Debug, Clone)]
@@ -55,6 +55,18 @@ with due as (
    order by next_check_at limit $2 for update skip locked)
 update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, lease_epoch = t.lease_epoch + 1
   from due where t.ctid = due.ctid
+returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.next_check_at as due_at, now() as at";
+
+// An entry has done its work when its row is leased, and is idle where the row was asked since; a row that somebody holds
+// keeps its entry until he lets go.
+const CLAIM_PULLED: &str = "-- store::leases::claim_pulled
+with free as (
+  select p.transaction_id as id from rekon.pulled p join rekon.transactions t on t.id = p.transaction_id
+   where p.account = $1 and (t.lease_until is null or t.lease_until < now())
+   order by p.at limit $2 for update skip locked),
+gone as (delete from rekon.pulled p using free where p.transaction_id = free.id)
+update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, lease_epoch = t.lease_epoch + 1
+  from free where t.id = free.id and t.next_check_at <= now()
 returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.next_check_at as due_at, now() as at";
 
 const CLAIM_ONE: &str = "-- store::leases::claim_one
@@ -114,6 +126,10 @@ update rekon.transactions set next_check_at = now()
 const PULL: &str = "-- store::leases::pull
 update rekon.transactions set next_check_at = least(coalesce(next_check_at, now()), now()) where id = any($1)";
 
+const PUT_FORWARD: &str = "-- store::leases::put_forward
+insert into rekon.pulled (transaction_id, account) select id, account from rekon.transactions where id = any($1) order by id
+on conflict do nothing";
+
 const WAKE: &str = "-- store::leases::wake
 select pg_notify('rekon_wake', $1)";
 
@@ -127,6 +143,24 @@ impl Store {
         lease: Duration,
     ) -> Result<Claim<Leased>, StoreError> {
         let rows = sqlx::query(CLAIM_DUE)
+            .bind(account)
+            .bind(limit)
+            .bind(owner)
+            .bind(interval(lease))
+            .fetch_all(self.pool())
+            .await?;
+        claimed(&rows)
+    }
+
+    /// Leases up to `limit` rows of an account that somebody waits for, longest wait first.
+    pub async fn claim_pulled(
+        &self,
+        account: &str,
+        limit: i64,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<Claim<Leased>, StoreError> {
+        let rows = sqlx::query(CLAIM_PULLED)
             .bind(account)
             .bind(limit)
             .bind(owner)
@@ -216,14 +250,21 @@ impl Store {
         Ok(sqlx::query(FOUND_AGAIN).bind(known).bind(of_payouts).execute(self.pool()).await?.rows_affected())
     }
 
-    /// Makes rows due now and wakes the sweepers of `account`.
+    /// Makes rows due now, before all others of `account`, and wakes its sweepers.
     pub async fn pull(&self, account: &str, ids: &[i64]) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query(PULL).bind(ids).execute(&mut *tx).await?;
+        put_forward(&mut tx, ids).await?;
         sqlx::query(WAKE).bind(account).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Rows that are due are asked before all others of their accounts.
+pub(super) async fn put_forward(tx: &mut Tx, ids: &[i64]) -> Result<(), StoreError> {
+    sqlx::query(PUT_FORWARD).bind(ids).execute(&mut **tx).await?;
+    Ok(())
 }
 
 fn claimed(rows: &[sqlx::postgres::PgRow]) -> Result<Claim<Leased>, StoreError> {

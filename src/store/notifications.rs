@@ -8,7 +8,7 @@ use sqlx::Row;
 
 use crate::{
     domain::fact::Source,
-    store::{Store, StoreError, Tx, limits::interval},
+    store::{Store, StoreError, Tx, leases::put_forward, limits::interval},
 };
 
 /// A row that a notification names, locked.
@@ -31,6 +31,8 @@ pub struct Moved {
     pub id: i64,
     /// Last number of its sequence.
     pub seq: i32,
+    /// Before all others: it is signed. One that is not waits its turn, so that a forger moves nobody aside.
+    pub is_first: bool,
 }
 
 /// A notification that became no fact.
@@ -140,6 +142,10 @@ pub async fn move_and_wake(tx: &mut Tx, moved: &[Moved], accounts: &[&str]) -> R
     let ids: Vec<i64> = moved.iter().map(|m| m.id).collect();
     let seqs: Vec<i32> = moved.iter().map(|m| m.seq).collect();
     sqlx::query(MOVE).bind(ids).bind(seqs).execute(&mut **tx).await?;
+    let first: Vec<i64> = moved.iter().filter(|m| m.is_first).map(|m| m.id).collect();
+    if !first.is_empty() {
+        put_forward(tx, &first).await?;
+    }
     sqlx::query(WAKE).bind(accounts).execute(&mut **tx).await?;
     Ok(())
 }

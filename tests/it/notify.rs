@@ -1,5 +1,6 @@
 //! Providers' notifications over real HTTP: what they make rekon do (ask sooner) and all that they cannot.
 
+mod backlog;
 mod bounds;
 mod door;
 
