@@ -52,6 +52,7 @@ pub(crate) async fn open(config: &Config, lent: Lent) -> Result<HttpSide, Failur
         heartbeats: lent.heartbeats,
         metrics: metrics.clone(),
         vocabulary,
+        customer_token_ends: wiring::customer_token_ends(config)?,
         draining: lent.draining,
         intake,
         limits: WebLimits {

@@ -7,6 +7,7 @@ mod bench;
 mod config;
 mod context;
 mod demo;
+mod doctor;
 mod exceptions;
 mod exit;
 mod explain;
@@ -83,6 +84,7 @@ enum Command {
     Providers(providers::ProvidersCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Doctor(doctor::Doctor),
     Verify(verify::Verify),
     Sim(sim::SimCommand),
     Demo(demo::Demo),
@@ -105,6 +107,7 @@ impl Command {
             Self::Qris(command) => command.run(context),
             Self::Providers(command) => command.run(context),
             Self::Config(command) => command.run(context),
+            Self::Doctor(_) => doctor::Doctor::run(context),
             Self::Verify(command) => command.run(context),
             Self::Sim(command) => command.run(context),
             Self::Demo(command) => command.run(context),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     config::Config,
     domain::profile::Demands,
@@ -24,4 +26,10 @@ pub(crate) fn demands(config: &Config) -> Result<BTreeMap<String, Demands>, Engi
 pub(crate) fn rulebook(config: &Config) -> Result<Rulebook, EngineError> {
     let accounts = runtime::accounts(config)?;
     Ok(Rulebook::new(config.policy, accounts.into_iter().map(|a| (a.name, a.profile.rules))))
+}
+
+/// When accounts' customer tokens end, where they say so.
+pub(crate) fn customer_token_ends(config: &Config) -> Result<BTreeMap<String, DateTime<Utc>>, EngineError> {
+    let accounts = runtime::accounts(config)?;
+    Ok(accounts.into_iter().filter_map(|a| a.customer_token_expires_at().map(|end| (a.name, end))).collect())
 }

@@ -11,6 +11,7 @@ pub mod clock;
 mod counted;
 pub mod day_report;
 pub mod decisions;
+pub mod doctor;
 pub mod drift;
 pub mod error;
 pub mod explain;

@@ -270,10 +270,14 @@ impl Account {
         if asked.is_payout { Service::Status } else { self.inquiry }
     }
 
+    /// Is it asked on this machine?
+    pub fn is_loopback(&self) -> bool {
+        matches!(self.host.as_str(), "localhost" | "127.0.0.1" | "[::1]")
+    }
+
     /// Is this the provider's sandbox (or this machine), where money is play money?
     pub fn is_sandbox(&self) -> bool {
-        let is_loopback = matches!(self.host.as_str(), "localhost" | "127.0.0.1" | "[::1]");
-        is_loopback || self.profile.sandbox_hosts.iter().any(|host| host.eq_ignore_ascii_case(&self.host))
+        self.is_loopback() || self.profile.sandbox_hosts.iter().any(|host| host.eq_ignore_ascii_case(&self.host))
     }
 }
 

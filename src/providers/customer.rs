@@ -96,6 +96,11 @@ pub fn jwt_expiry(token: &str) -> Option<DateTime<Utc>> {
 }
 
 impl Account {
+    /// Does it have a customer's token of its own?
+    pub const fn has_customer_token(&self) -> bool {
+        self.customer_token.is_some()
+    }
+
     /// When the account's own customer token ends, where it is a JWT that says so.
     pub fn customer_token_expires_at(&self) -> Option<DateTime<Utc>> {
         use secrecy::ExposeSecret;

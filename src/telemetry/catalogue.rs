@@ -199,6 +199,8 @@ catalogue! {
         "1, with the program's version.";
     LOOP_AGE = "rekon_loop_age_seconds" Kind::ProcessGauge, [Label { name: "loop", words: Words::Open }],
         "Time since a loop of this process last said that it is alive.";
+    CUSTOMER_TOKEN_EXPIRES = "rekon_customer_token_expires_timestamp_seconds" Kind::ProcessGauge, [ACCOUNT],
+        "When the account's customer token ends, in seconds since 1970; 0 where it has none or does not say.";
     PROVIDER_CALLS = "rekon_provider_calls_total" Kind::Counter, [ACCOUNT, OPERATION, OUTCOME],
         "Calls to the provider by what came back.";
     PROVIDER_CALL_SECONDS = "rekon_provider_call_seconds" Kind::Histogram(CALL_SECONDS), [ACCOUNT, OPERATION],

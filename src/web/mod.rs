@@ -10,8 +10,9 @@ mod scrape;
 mod server;
 mod words;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,8 @@ pub struct WebParts {
     pub metrics: ProcessMetrics,
     /// The words of labels.
     pub vocabulary: Vocabulary,
+    /// When accounts' customer tokens end, where they say so.
+    pub customer_token_ends: BTreeMap<String, DateTime<Utc>>,
     /// Cancelled when the process begins to drain: from then on it is not ready.
     pub draining: CancellationToken,
     /// The entry for notifications.

@@ -66,6 +66,10 @@ impl WebState {
         for pulse in parts.heartbeats.pulses() {
             board.set(c::LOOP_AGE, &[&pulse.name], millis(pulse.age));
         }
+        board.zero(c::CUSTOMER_TOKEN_EXPIRES, &parts.vocabulary);
+        for (account, ends_at) in &parts.customer_token_ends {
+            board.set(c::CUSTOMER_TOKEN_EXPIRES, &[account], Value::Count(ends_at.timestamp()));
+        }
         let mut last = self.0.gauges.0.lock().await;
         let shown = match last.take() {
             Some(shown) if shown.is_fresh() => shown,

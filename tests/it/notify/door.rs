@@ -45,6 +45,7 @@ impl Doorway {
             heartbeats: Heartbeats::new(),
             metrics: house::process_metrics(),
             vocabulary: house::vocabulary(),
+            customer_token_ends: std::collections::BTreeMap::new(),
             draining: CancellationToken::new(),
             intake,
             limits: WebLimits {

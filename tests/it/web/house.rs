@@ -133,6 +133,7 @@ impl House {
             heartbeats: heartbeats.clone(),
             metrics: process_metrics(),
             vocabulary: vocabulary(),
+            customer_token_ends: std::collections::BTreeMap::new(),
             draining: draining.clone(),
             intake: no_door(receiver),
             limits: WebLimits { request_timeout, body_max: 1_024, drain_timeout: Duration::from_secs(20) },
