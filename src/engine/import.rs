@@ -125,14 +125,31 @@ pub async fn import(
     progress: Arc<AtomicU64>,
 ) -> Result<ImportReport, ImportError> {
     let (sender, mut chunks) = mpsc::channel(CHUNKS_WAITING);
-    let reader: JoinHandle<Result<Judged, ImportError>> =
-        tokio::task::spawn_blocking(move || judge(file, &rules, options.bad_shown, &sender, progress));
+    let reader: JoinHandle<Result<Judged, ImportError>> = tokio::task::spawn_blocking(move || {
+        // A receiver that is gone has an error of its own to tell.
+        let mut send = |rows| sender.blocking_send(rows).is_ok();
+        judge(file, &rules, options.bad_shown, &mut send, progress)
+    });
     let mut stage = Stage::begin(store).await?;
     while let Some(rows) = chunks.recv().await {
         stage.load(&rows).await?;
     }
     let judged = reader.await.map_err(|error| ImportError::Read(io::Error::other(error)))??;
     settle(stage, judged, options).await
+}
+
+/// Reads a file without a database: the good lines, and how many were bad. What [`import`] does before it compares.
+///
+/// # Errors
+/// Where the file as a whole is unusable.
+pub fn read(file: Box<dyn Read + Send>, rules: &ImportRules) -> Result<(Vec<NewRow>, u64), ImportError> {
+    let mut rows = Vec::new();
+    let mut keep = |chunk: Vec<NewRow>| {
+        rows.extend(chunk);
+        true
+    };
+    let judged = judge(file, rules, 0, &mut keep, Arc::default())?;
+    Ok((rows, judged.bad))
 }
 
 /// Compares, inserts and decides whether it stands.
@@ -203,7 +220,7 @@ fn judge(
     file: Box<dyn Read + Send>,
     rules: &ImportRules,
     bad_shown: usize,
-    good: &mpsc::Sender<Vec<NewRow>>,
+    good: &mut dyn FnMut(Vec<NewRow>) -> bool,
     progress: Arc<AtomicU64>,
 ) -> Result<Judged, ImportError> {
     let since_line = Arc::new(AtomicU64::new(0));
@@ -228,12 +245,11 @@ fn judge(
             Ok(row) => chunk.push(row),
             Err(reason) => judged.refuse(line, reason, bad_shown),
         }
-        if chunk.len() == CHUNK_LINES && good.blocking_send(std::mem::take(&mut chunk)).is_err() {
+        if chunk.len() == CHUNK_LINES && !good(std::mem::take(&mut chunk)) {
             return Ok(judged);
         }
     }
-    // A receiver that is gone has an error of its own to tell.
-    drop(good.blocking_send(chunk));
+    good(chunk);
     Ok(judged)
 }
 

@@ -12,7 +12,7 @@ use crate::{
         ask_raw::{self, RawQuestion, RawReply},
         runtime::AccountRuntime,
     },
-    providers::ProviderProfile,
+    providers::{self, ProviderProfile},
     store::limits::CallClass,
 };
 
@@ -199,6 +199,8 @@ pub fn unproven(profile: &ProviderProfile) -> Vec<String> {
         ),
         Some(_) => {}
     }
+    let adapter = providers::provider(&profile.rules.provider);
+    unproven.extend(adapter.map_or(&[][..], |known| known.unproven()).iter().map(|text| (*text).to_owned()));
     if !profile.rules.paid_time_trusted {
         unproven.push("paidTime: its zone is in doubt, so it never dates money".to_owned());
     }

@@ -78,7 +78,13 @@ impl Fetcher {
             match claimed {
                 Ok(Some(chunk)) => {
                     self.n = self.n.wrapping_add(1);
-                    let id = TaskId::from_string(format!("{}/{}/{}/{}", self.ctx.owner, self.account.name, self.lane.as_str(), self.n));
+                    let id = TaskId::from_string(format!(
+                        "{}/{}/{}/{}",
+                        self.ctx.owner,
+                        self.account.name,
+                        self.lane.as_str(),
+                        self.n
+                    ));
                     return TaskBuilder::new(chunk).task_id(id).build();
                 }
                 Ok(None) => self.wake.wait(&self.account.name, self.lane.ear(), tick).await,
@@ -120,8 +126,7 @@ impl Fetcher {
             return Ok(None);
         }
         let (account, limit) = (&self.account, self.account.chunk_max);
-        let claim =
-            self.ctx.store.claim_pulled(&account.name, limit, &self.ctx.owner, self.ctx.limits.lease).await?;
+        let claim = self.ctx.store.claim_pulled(&account.name, limit, &self.ctx.owner, self.ctx.limits.lease).await?;
         if claim.rows.is_empty() {
             return Ok(None);
         }

@@ -87,6 +87,13 @@ impl Provider for Doku {
         &Service::ALL
     }
 
+    fn unproven(&self) -> &'static [&'static str] {
+        &[
+            "notify.words: no page of DOKU prints the formula of WORDS, and two public implementations agree on the one that rekon \
+           ships; compare one real notification, else set it for the account",
+        ]
+    }
+
     fn query_request(&self, account: &Account, asked: &Asked<'_>, call: &Call<'_>) -> Result<HttpRequest, BuildError> {
         let inquiry = account.inquiry_of(asked);
         let body = if inquiry == Service::Status { status_body(account, asked)? } else { query_body(account, asked)? };

@@ -67,6 +67,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// are called for nothing else.
     fn services(&self) -> &'static [Service];
 
+    /// What this adapter only believes, beside what its profile says of itself: a word, a colon, a sentence.
+    fn unproven(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The request for a B2B token; by the standard.
     fn token_request(&self, account: &Account, at: DateTime<Utc>) -> Result<HttpRequest, BuildError> {
         snap::token_request(account, at)

@@ -13,9 +13,11 @@ use chrono::DateTime;
 use proptest::prelude::*;
 use rekon::{
     domain::{money::Sen, observation::Observation, observe::Asked, reply::RefundReply},
+    engine::provider_check,
     providers::{
-        Account, AccountSettings, ByHand, Drift, Provider,
+        Account, AccountSettings, ByHand, Drift, Provider, ProviderProfile, Service,
         by_hand::{Cancel, Decode, Generate, Payment},
+        profile::{AuthMode, TokenUse},
         providers,
         wire::{HttpResponse, KEPT_HEADERS},
     },
@@ -110,7 +112,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn account(provider: &dyn Provider, profile: Table) -> Account {
+pub(crate) fn account(provider: &dyn Provider, profile: Table) -> Account {
     let pem = fs::read_to_string(root().join("tests/fixtures/providers/test_key.pem")).unwrap();
     Account::try_new(AccountSettings {
         name: format!("{}-main", provider.name()),
@@ -247,6 +249,7 @@ fn the_page_of_every_provider_says_what_its_profile_does() {
             );
             assert!(page.contains(&row), "{}: the page lacks the row\n{row}", provider.name());
         }
+        check_words_of_the_page(&page, &profile);
         for (code, meaning) in profile.rules.status.iter() {
             let row = format!("| {code} | {} | {} |", meaning.means.as_str(), meaning.note);
             assert!(page.contains(&row), "{}: the page lacks the row\n{row}", provider.name());
@@ -260,6 +263,51 @@ fn the_page_of_every_provider_says_what_its_profile_does() {
             provider.name()
         );
     }
+}
+
+/// Headers, types and demands, as the profile has them, are said by the page too; and so is each thing that is only believed.
+fn check_words_of_the_page(page: &str, profile: &ProviderProfile) {
+    let name = &profile.rules.provider;
+    let says = |what: &str, why: &str| assert!(page.contains(what), "{name}: the page lacks {what:?}: {why}");
+    let (has_token, asks_for_customer) = (profile.tokens != TokenUse::None, customer_header(profile));
+    for header in ["X-TIMESTAMP", "X-SIGNATURE", "X-PARTNER-ID", "X-EXTERNAL-ID", "CHANNEL-ID"] {
+        says(&format!("`{header}`"), "every call carries it");
+    }
+    assert_eq!(
+        page.contains("| `Authorization`"),
+        has_token,
+        "{name}: Authorization where there are tokens, and only there"
+    );
+    assert_eq!(page.contains("Authorization-Customer"), asks_for_customer, "{name}: the customer's token");
+    says(&format!("`{}`", profile.channel_id), "CHANNEL-ID where the account names none");
+    let signature = match profile.auth {
+        AuthMode::Symmetric => "HMAC-SHA512",
+        AuthMode::Asymmetric => "SHA256withRSA",
+    };
+    says(signature, "how transactions are signed");
+    for service in [Service::Query, Service::Status] {
+        let Some(operation) = profile.operation(service) else { continue };
+        let sent = operation.sent_service_code.as_ref().unwrap_or(&operation.service_code);
+        let row = |line: &str| line.starts_with("| `serviceCode` |") && line.contains(sent.as_str());
+        assert!(page.lines().any(row), "{name}: the body of {service} has the serviceCode {sent}");
+    }
+    if profile.rules.required.reference_no {
+        let row = page.lines().find(|line| line.starts_with("| `originalReferenceNo` |")).unwrap_or_default();
+        assert!(!row.is_empty() && !row.contains("where known"), "{name}: originalReferenceNo is required: {row}");
+    }
+    for unproven in provider_check::unproven(profile) {
+        let word = unproven.split(':').next().unwrap_or_default();
+        match word {
+            "refunds" => says("refund_blocked", "refunds that go by hand"),
+            word if word.starts_with("status ") => {}
+            "paidTime" => says("`paidTime`", "a time that is not trusted"),
+            word => says(word, "what nobody proved"),
+        }
+    }
+}
+
+fn customer_header(profile: &ProviderProfile) -> bool {
+    profile.operations.values().any(|operation| operation.customer_token.is_some())
 }
 
 fn paid_body(amount: &str) -> String {

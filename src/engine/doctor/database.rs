@@ -81,19 +81,8 @@ const FAILED: Illness = Illness {
     fix: "read the log of that time, mend it, and run `rekon reconcile --date D` by hand for a day",
 };
 
-pub(super) const ALL: &[Illness] = &[
-    UNREACHABLE,
-    UNMIGRATED,
-    FSYNC_OFF,
-    PLAIN,
-    PRIVATE,
-    CLOCK,
-    OPEN_ENDED,
-    STOPPED,
-    BREAKER,
-    SILENT,
-    FAILED,
-];
+pub(super) const ALL: &[Illness] =
+    &[UNREACHABLE, UNMIGRATED, FSYNC_OFF, PLAIN, PRIVATE, CLOCK, OPEN_ENDED, STOPPED, BREAKER, SILENT, FAILED];
 
 pub(super) fn findings(
     signs: &DatabaseSigns,

@@ -149,7 +149,10 @@ fn what_waits_in_the_tables_for_somebody_is_named() {
     };
     let found = found(&config, &with_tables(tables));
     let said = |id: &str| &found.iter().find(|finding| finding.id == id).unwrap_or_else(|| panic!("no {id}")).what;
-    assert_eq!(said("expires_at.missing"), "account shop: 12 awaited payments without expires_at, each taken to be valid for 30 days");
+    assert_eq!(
+        said("expires_at.missing"),
+        "account shop: 12 awaited payments without expires_at, each taken to be valid for 30 days"
+    );
     assert!(said("refunds.stopped").contains("another refundNo"));
     assert!(said("breaker.open").contains("timeout"));
     assert!(said("run.silent").contains("run 7 (daily 2026-11-19): not heard for 60 minutes"));

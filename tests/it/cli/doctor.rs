@@ -16,7 +16,12 @@ async fn what_waits_in_the_database_for_somebody_is_found_and_named() {
     let rig = Rig::new().await;
     let before = found(&rig.run(&["doctor", "--json"]));
     assert!(before.keys().all(|id| !id.starts_with("run.") && id != "expires_at.missing"), "{before:?}");
-    rig.import("account,partner_reference_no,amount,expires_at", &["shop,A,5,", "shop,B,5,", "shop,C,5,2999-01-01T00:00:00Z"], &[]).ends(0);
+    rig.import(
+        "account,partner_reference_no,amount,expires_at",
+        &["shop,A,5,", "shop,B,5,", "shop,C,5,2999-01-01T00:00:00Z"],
+        &[],
+    )
+    .ends(0);
     rig.db
         .run(
             "insert into rekon.account_controls (account, refunds_stopped, stopped_at) values ('till', 'another refundNo', now());
@@ -27,7 +32,10 @@ async fn what_waits_in_the_database_for_somebody_is_found_and_named() {
         .await;
     let run = rig.run(&["doctor", "--json"]);
     let after = found(&run);
-    assert!(after["expires_at.missing"].contains("account shop: 2 awaited payments") && after["expires_at.missing"].contains("30 days"));
+    assert!(
+        after["expires_at.missing"].contains("account shop: 2 awaited payments")
+            && after["expires_at.missing"].contains("30 days")
+    );
     assert!(after["refunds.stopped"].contains("another refundNo"));
     assert!(after["breaker.open"].contains("timeout"));
     assert!(after["run.silent"].contains("daily 2026-11-18"));
@@ -46,7 +54,8 @@ async fn a_database_that_is_not_migrated_or_not_there_is_a_finding_and_not_a_sil
     let unmigrated = found(&rig.run(&["doctor", "--json"]).ends(1));
     assert_eq!(unmigrated["database.unmigrated"], "it has no schema yet");
     let config = rig.path("jobs.toml").display().to_string();
-    let env = [("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none"), ("SECRET", "hush"), ("REKON_CONFIG", config.as_str())];
+    let env =
+        [("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none"), ("SECRET", "hush"), ("REKON_CONFIG", config.as_str())];
     let away = found(&Run::of(bare(&["doctor", "--json"], &env).output().unwrap()).ends(1));
     assert!(away["database.unreachable"].contains("cannot connect"), "{away:?}");
     assert!(away.contains_key("refunds.repeat_unproven"), "what needs no database is looked at all the same");

@@ -92,7 +92,10 @@ async fn a_payout_is_taken_by_its_own_demands_and_only_where_somebody_knows_payo
     let rig = Rig::new().await;
     let config = std::fs::read_to_string(rig.path("jobs.toml")).unwrap();
     let (shop, till) = config.split_at(config.find("[accounts.till]").unwrap());
-    let shop = shop.replace("reference_no = false", "reference_no = true\n[accounts.shop.profile.required_by_status]\nexternal_id = true");
+    let shop = shop.replace(
+        "reference_no = false",
+        "reference_no = true\n[accounts.shop.profile.required_by_status]\nexternal_id = true",
+    );
     let till = till
         .replace("provider = \"doku\"", "provider = \"paydia\"\ncustomer_token = { env = \"SECRET\" }")
         .replace("[accounts.till.profile.required]\nreference_no = false\n", "");

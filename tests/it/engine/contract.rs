@@ -54,11 +54,12 @@ async fn a_payout_at_an_account_that_cannot_ask_waits_in_review_and_is_asked_onc
     let doku_alone = shop.config_text.clone();
     let (_, key) = doku_alone.split_once("private_key = ").unwrap();
     let key = key.lines().next().unwrap();
-    shop.config_text += &format!(
+    let issuer = format!(
         "[accounts.issuer]\nprovider = \"paydia\"\nbase_url = \"{}\"\nclient_id = \"P\"\nmerchant_id = \"1\"\n\
          client_secret = {{ env = \"DOKU_SECRET\" }}\ncustomer_token = {{ env = \"SHARED_KEY\" }}\nprivate_key = {key}\n",
         shop.sim.base_url(),
     );
+    shop.config_text += &issuer;
     let sql = "insert into rekon.transactions (account, partner_reference_no, amount, direction) values ('issuer', 'OUT-1', 1000, 'out') returning id";
     let id = shop.db.value::<i64>(sql).await;
     let work = shop.work().await;

@@ -28,7 +28,9 @@ async fn backlog(shop: &Shop) {
 async fn awaited(shop: &Shop) -> i64 {
     let payment = SimPayment { reference_no: "R-INV-1".to_owned(), ..SimPayment::exact("INV-1", 15_000_000) };
     let id = shop.expect(SimPayment { script: vec![Answer::paid()], ..payment }, &[]).await;
-    shop.db.run(&format!("update rekon.transactions set next_check_at = now() + interval '1 hour' where id = {id}")).await;
+    shop.db
+        .run(&format!("update rekon.transactions set next_check_at = now() + interval '1 hour' where id = {id}"))
+        .await;
     id
 }
 
@@ -92,7 +94,7 @@ async fn who_waits_longest_is_claimed_first_and_an_entry_waits_while_somebody_ho
     for n in 1..=3 {
         ids.push(shop.db.insert_payment(ACCOUNT, &format!("INV-{n}"), "1000.00").await);
     }
-    let (store, minute) = (&shop.db.store, std::time::Duration::from_secs(60));
+    let (store, minute) = (&shop.db.store, std::time::Duration::from_mins(1));
     let claimed = async |limit| {
         let claim = store.claim_pulled(ACCOUNT, limit, "me", minute).await.expect("the database answers");
         claim.rows.iter().map(|row| row.id).collect::<Vec<_>>()

@@ -15,8 +15,8 @@ use crate::domain::{
     observation::Observation::{Absent, Failed, Open, Reversed},
     order::Direction,
     policy::FlagAction,
-    profile::{Profile, RequiredReferences},
     posting::LedgerAccount::{MerchantPayable, ProviderClearing},
+    profile::{Profile, RequiredReferences},
     state::{Flag, State},
 };
 
