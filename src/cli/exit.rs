@@ -238,7 +238,7 @@ fn engine_exit(error: &EngineError) -> Exit {
         EngineError::NotFound(_) => Exit::Failed,
         EngineError::Ambiguous { .. } | EngineError::UnknownAccount { .. } | EngineError::Unaskable(_) => Exit::Usage,
         EngineError::Account { .. } => Exit::Config,
-        EngineError::Busy(_) => Exit::TryAgain,
+        EngineError::Busy(_) | EngineError::RunLost(_) => Exit::TryAgain,
     }
 }
 

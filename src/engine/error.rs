@@ -38,6 +38,9 @@ pub enum EngineError {
     /// A request that this provider cannot be sent.
     #[error("the provider cannot be asked: {0}")]
     Unaskable(String),
+    /// A run that another worker has taken up, because this one was silent for too long.
+    #[error("run {0} was taken up by somebody else; what it comes to is his to say")]
+    RunLost(i64),
     /// Somebody else works on it right now.
     #[error("{0}: somebody else is working on it; try again")]
     Busy(String),
@@ -58,6 +61,7 @@ impl EngineError {
             | Self::Ambiguous { .. }
             | Self::UnknownAccount { .. }
             | Self::Account { .. }
+            | Self::RunLost(_)
             | Self::Unaskable(_) => false,
         }
     }
