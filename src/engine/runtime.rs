@@ -16,6 +16,7 @@ use crate::{
         drift::DriftBook,
         rulebook::Rulebook,
         settler::{self, Answers, SettlerSettings},
+        shared_token::TokenShelf,
         weather::{AccountWeather, WeatherSettings},
     },
     providers::{Account, AccountClient, AccountSettings, ExternalIds, Transport},
@@ -188,7 +189,8 @@ impl Engine {
                 Arc::clone(&transport),
                 Arc::clone(&ids),
                 Arc::new(move || time.now()),
-            );
+            )
+            .sharing(Arc::new(TokenShelf::new(store.clone(), &name)));
             let runtime = runtime(config, line, heart);
             runtimes.insert(name, Arc::new(runtime));
         }

@@ -15,6 +15,7 @@ pub mod import;
 pub mod leases;
 pub mod limits;
 pub mod notifications;
+pub mod provider_tokens;
 pub mod reads;
 pub mod refunds;
 pub mod runs;

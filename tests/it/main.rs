@@ -34,6 +34,8 @@ mod replicas;
 #[cfg(test)]
 mod report;
 #[cfg(test)]
+mod shared_token;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod sql;
