@@ -21,3 +21,25 @@ comment on column rekon.provider_tokens.failures is 'Fetches that failed: who wa
 comment on column rekon.provider_tokens.epoch is 'The fetch that brought the token. It is part of what is sealed: a token of another epoch does not open.';
 comment on column rekon.provider_tokens.sealed is 'Nonce (12 bytes), ChaCha20-Poly1305 of the token, tag (16 bytes).';
 comment on column rekon.provider_tokens.refresh_at is 'Nine tenths of its life, or a pause after a refresh that failed.';
+
+alter table rekon.breakers add column probing_until timestamptz;
+comment on column rekon.breakers.probing_until is 'A probe is under way, at the longest until then; no other one begins.';
+
+-- closed: go on. probe: one call may try, for at most p_probe_secs, and who asks next waits twice as long as it did and until
+-- that call has ended. open: nobody asks. Whoever opens a breaker sets probe_at one second ahead and probes to 0; the pauses
+-- from the beginning of one probe to that of the next are then 1 s, 2 s, 4 s, ... p_probe_max_secs, or as long as the probe.
+drop function rekon.weather(text, integer);
+create function rekon.weather(p_account text, p_probe_max_secs integer, p_probe_secs integer default 0) returns text language plpgsql as $$
+declare
+  breaker rekon.breakers;
+begin
+  select * into breaker from rekon.breakers where account = p_account;
+  if breaker.opened_at is null then return 'closed'; end if;
+  if breaker.probe_at > clock_timestamp() or breaker.probing_until > clock_timestamp() then return 'open'; end if;
+  update rekon.breakers
+     set probes = probes + 1, probe_at = clock_timestamp() + make_interval(secs => least(power(2, least(probes + 1, 12)), p_probe_max_secs)),
+         probing_until = clock_timestamp() + make_interval(secs => p_probe_secs)
+   where account = p_account and opened_at is not null and probe_at <= clock_timestamp()
+     and coalesce(probing_until <= clock_timestamp(), true);
+  return case when found then 'probe' else 'open' end;
+end $$;

@@ -152,6 +152,9 @@ pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
         unasked
     };
     let unasked: Vec<(i64, i64)> = join_all((0..askers).map(|_| asker())).await.concat();
+    if alone {
+        account.weather.probe_over(&ctx.store).await;
+    }
     if !unasked.is_empty()
         && let Err(error) = ctx.store.release_rows(&unasked).await
     {
@@ -311,7 +314,9 @@ pub async fn one(
         tokio::time::sleep(LOOK_AGAIN).await;
     };
     let lease = (row.id, row.epoch);
-    match ask(ctx, account, &row, class, latest).await {
+    let asked = ask(ctx, account, &row, class, latest).await;
+    account.weather.probe_over(&ctx.store).await;
+    match asked {
         Ok(Some(answered)) => {
             let answer = answered.answer.clone();
             let settled = settle::settle(&ctx.store, &ctx.rulebook, &[answered]).await;

@@ -25,6 +25,8 @@ pub struct WeatherSettings {
     pub probe_first: Duration,
     /// Longest pause between probes.
     pub probe_max: Duration,
+    /// Longest time of one probe; a process that died with one is waited for so long.
+    pub probe_span: Duration,
 }
 
 /// One account's weather as this process sees it.
@@ -52,7 +54,7 @@ impl AccountWeather {
 
     /// Looks at the shared breaker; a probe is handed to one asker at a time.
     pub async fn look(&self, store: &Store) -> Result<Weather, StoreError> {
-        let weather = store.weather(&self.account, self.settings.probe_max).await?;
+        let weather = store.weather(&self.account, self.settings.probe_max, self.settings.probe_span).await?;
         self.is_bad.store(weather != Weather::Closed, Ordering::Relaxed);
         if weather == Weather::Closed {
             return Ok(weather);
@@ -86,6 +88,15 @@ impl AccountWeather {
             self.remember(false);
         }
         Ok(())
+    }
+
+    /// Whoever was handed a probe has done with it, whether it became a call or not: the next one need not wait for it.
+    pub async fn probe_over(&self, store: &Store) {
+        if self.is_bad()
+            && let Err(error) = store.end_probe(&self.account).await
+        {
+            tracing::debug!(account = %self.account, %error, "a probe that is over runs out by itself");
+        }
     }
 
     fn forget(&self) {

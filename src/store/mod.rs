@@ -8,6 +8,7 @@ pub mod bench;
 pub mod embedded;
 pub mod cases;
 pub mod day;
+pub mod dearest;
 pub mod drift;
 pub mod error;
 pub mod gauges;

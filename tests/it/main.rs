@@ -16,6 +16,8 @@ mod crash;
 #[cfg(test)]
 mod day_report;
 #[cfg(test)]
+mod dearest;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod embedded;
