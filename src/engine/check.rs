@@ -121,7 +121,9 @@ impl Permit for SlotPermit<'_> {
     fn ended(&self, _kind: CallKind, failure: Option<Failure>) {
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         match failure {
-            Some(failure) => *ends = Ends { failed: ends.failed.saturating_add(1), last_failure: Some(failure), ..*ends },
+            Some(failure) => {
+                *ends = Ends { failed: ends.failed.saturating_add(1), last_failure: Some(failure), ..*ends }
+            }
             None => ends.answered = ends.answered.saturating_add(1),
         }
     }

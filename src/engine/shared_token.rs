@@ -27,14 +27,16 @@ impl TokenShelf {
     }
 }
 
-fn away(error: StoreError) -> ShelfAway {
-    ShelfAway(error.to_string())
+impl From<StoreError> for ShelfAway {
+    fn from(error: StoreError) -> Self {
+        Self(error.to_string())
+    }
 }
 
 impl Shelf for TokenShelf {
     fn look(&self) -> BoxFuture<'_, Result<Look, ShelfAway>> {
         Box::pin(async move {
-            let row = self.store.look_at_token(&self.account).await.map_err(away)?;
+            let row = self.store.look_at_token(&self.account).await?;
             let token = row.token.map(|token| Shelved {
                 epoch: token.epoch,
                 sealed: token.sealed,
@@ -46,25 +48,25 @@ impl Shelf for TokenShelf {
     }
 
     fn claim(&self, seen: i64, span: Duration) -> BoxFuture<'_, Result<Option<i64>, ShelfAway>> {
-        Box::pin(async move { self.store.claim_token(&self.account, seen, span).await.map_err(away) })
+        Box::pin(async move { Ok(self.store.claim_token(&self.account, seen, span).await?) })
     }
 
     fn keep(&self, claim: i64, span: Duration) -> BoxFuture<'_, Result<bool, ShelfAway>> {
-        Box::pin(async move { self.store.keep_token_claim(&self.account, claim, span).await.map_err(away) })
+        Box::pin(async move { Ok(self.store.keep_token_claim(&self.account, claim, span).await?) })
     }
 
     fn put(&self, new: NewToken) -> BoxFuture<'_, Result<bool, ShelfAway>> {
         Box::pin(async move {
             let NewToken { claim, sealed, life, age } = new;
-            self.store.put_token(&self.account, claim, &sealed, life, age).await.map_err(away)
+            Ok(self.store.put_token(&self.account, claim, &sealed, life, age).await?)
         })
     }
 
     fn give_up(&self, claim: i64, pause: Option<Duration>) -> BoxFuture<'_, Result<(), ShelfAway>> {
-        Box::pin(async move { self.store.give_up_token(&self.account, claim, pause).await.map_err(away) })
+        Box::pin(async move { Ok(self.store.give_up_token(&self.account, claim, pause).await?) })
     }
 
     fn spoil(&self, epoch: i64) -> BoxFuture<'_, Result<(), ShelfAway>> {
-        Box::pin(async move { self.store.spoil_token(&self.account, epoch).await.map_err(away) })
+        Box::pin(async move { Ok(self.store.spoil_token(&self.account, epoch).await?) })
     }
 }

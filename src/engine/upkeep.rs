@@ -100,8 +100,6 @@ pub async fn seal(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
 }
 
 async fn finished(ctx: &Ctx, run: &Run, report: &serde_json::Value) -> Result<bool, EngineError> {
-    match ctx.store.finish_run(run.id, run.attempt, "done", report).await? {
-        true => Ok(true),
-        false => Err(EngineError::RunLost(run.id)),
-    }
+    let is_ours = ctx.store.finish_run(run.id, run.attempt, "done", report).await?;
+    if is_ours { Ok(true) } else { Err(EngineError::RunLost(run.id)) }
 }

@@ -56,13 +56,13 @@ impl Fetcher {
             return Ok(None);
         }
         // A probe is for somebody who has something to ask.
-        if account.weather.is_bad()
-            && (!store.is_refund_due(&account.name).await? || account.weather.look(store).await? == Weather::Open)
+        let is_bad = account.weather.is_bad();
+        if is_bad && (!store.is_refund_due(&account.name).await? || account.weather.look(store).await? == Weather::Open)
         {
             return Ok(None);
         }
         let claimed = store.claim_refunds(&account.name, 1, &self.ctx.owner, self.ctx.limits.lease).await?;
-        if claimed.is_empty() {
+        if is_bad && claimed.is_empty() {
             account.weather.probe_over(store).await;
         }
         Ok(claimed.into_iter().next())

@@ -65,13 +65,16 @@ impl Fetcher {
         if self.account.weather.is_bad() && !self.ctx.store.is_due(&self.account.name).await? {
             return Ok(None);
         }
-        let claim = match self.account.weather.look(&self.ctx.store).await? {
+        let weather = self.account.weather.look(&self.ctx.store).await?;
+        let claim = match weather {
             Weather::Closed => self.claim_chunk().await?,
             Weather::Probe => self.claim_in_turn(1).await?,
             Weather::Open => return Ok(None),
         };
         if claim.rows.is_empty() {
-            self.account.weather.probe_over(&self.ctx.store).await;
+            if weather == Weather::Probe {
+                self.account.weather.probe_over(&self.ctx.store).await;
+            }
             // Claims keep the clock's anchor young; an account that rests must not let it grow old.
             self.ctx.clock.refresh(&self.ctx.store).await?;
             return Ok(None);

@@ -146,14 +146,12 @@ impl TokenCache {
         if let Some(error) = failed {
             return Err(error);
         }
-        match &self.shared {
-            Some(shared) => self.get_shared(shared, fetch).await,
-            None => {
-                let asked_at = Instant::now();
-                let granted = fetch().await;
-                self.store(granted.map(|granted| Token::granted(granted, None, asked_at)))
-            }
+        if let Some(shared) = &self.shared {
+            return self.get_shared(shared, fetch).await;
         }
+        let asked_at = Instant::now();
+        let granted = fetch().await;
+        self.store(granted.map(|granted| Token::granted(granted, None, asked_at)))
     }
 
     /// Drops a token that the provider called invalid, here and on the shelf, unless a newer one has taken its place.
@@ -167,9 +165,7 @@ impl TokenCache {
             }
             is_current
         };
-        if is_dropped
-            && let Some((shared, epoch)) = self.shared.as_ref().zip(refused.epoch)
-        {
+        if is_dropped && let Some((shared, epoch)) = self.shared.as_ref().zip(refused.epoch) {
             shared.spoil(epoch).await;
         }
     }
@@ -190,7 +186,9 @@ impl TokenCache {
                 Ok(Found::Old(token)) => {
                     return self.store(Ok(Token { refresh_at: token.expires_at.min(looked_at + OLD_FOR), ..token }));
                 }
-                Ok(Found::Nothing { failures }) if looked_at < latest && *failures_before.get_or_insert(failures) == failures => {
+                Ok(Found::Nothing { failures })
+                    if looked_at < latest && *failures_before.get_or_insert(failures) == failures =>
+                {
                     tokio::time::sleep(LOOK_AGAIN).await;
                     continue;
                 }

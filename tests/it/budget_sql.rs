@@ -302,7 +302,13 @@ async fn a_push_back_is_told_once_however_many_answers_said_it() {
 async fn a_loan_goes_to_the_class_that_reaches_further() {
     let db = TestDb::new().await;
     let mut connection = db.connect().await;
-    let near = |class, hours| Ask { share: 0, spacing_us: HOUR_US, near_us: hours * HOUR_US, far_us: 0, ..Ask::of(class, 1_000) };
+    let near = |class, hours| Ask {
+        share: 0,
+        spacing_us: HOUR_US,
+        near_us: hours * HOUR_US,
+        far_us: 0,
+        ..Ask::of(class, 1_000)
+    };
     assert_eq!(take(&mut connection, near("due", 5)).await.granted, BURST + 5);
     assert_eq!(take(&mut connection, near("adhoc", 4)).await.granted, 0, "what is due takes all that is near");
     assert_eq!(take(&mut connection, near("cashier", 6)).await.granted, 1);

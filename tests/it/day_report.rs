@@ -54,7 +54,8 @@ fn outcome() -> Outcome {
 
 /// A run over every row there is.
 async fn run_over_everything(db: &TestDb) -> Run {
-    let id: i64 = db.value("insert into rekon.runs (job, slot, state) values ('reconcile', 'test', 'queued') returning id").await;
+    let id: i64 =
+        db.value("insert into rekon.runs (job, slot, state) values ('reconcile', 'test', 'queued') returning id").await;
     db.run(&format!(
         "insert into rekon.run_items (run_id, transaction_id, must_ask) select {id}, id, true from rekon.transactions"
     ))

@@ -61,7 +61,12 @@ async fn a_budget_for_a_tenth_of_the_rows_checks_nearly_the_most_rupiah_that_it_
     best.sort_unstable_by(|a, b| b.cmp(a));
     let (best, all): (i64, i64) = (best[..630].iter().sum(), amounts.iter().sum());
     let percent = |part: i64| part * 100 / best;
-    println!("Rp {checked} of at most {best} ({} %); in turn {} %; {} % of all with a tenth of the calls", percent(checked), percent(in_turn), checked * 100 / all);
+    println!(
+        "Rp {checked} of at most {best} ({} %); in turn {} %; {} % of all with a tenth of the calls",
+        percent(checked),
+        percent(in_turn),
+        checked * 100 / all
+    );
     assert!(percent(checked) >= 85, "{} % of the best", percent(checked));
     assert!(percent(in_turn) < 50, "and that is not what came in turn");
 }
@@ -78,7 +83,12 @@ async fn a_small_payment_waits_no_longer_than_the_bound_however_many_large_ones_
     ))
     .await;
     let mut chunks = 0;
-    while db.value::<bool>("select exists (select 1 from rekon.transactions where amount = 1 and next_check_at is not null)").await {
+    while db
+        .value::<bool>(
+            "select exists (select 1 from rekon.transactions where amount = 1 and next_check_at is not null)",
+        )
+        .await
+    {
         db.run(&format!(
             "insert into rekon.transactions (account, partner_reference_no, amount)
              select 'shop', 'BIG' || {chunks} || '-' || n, 9000000 from generate_series(1, 60) n"
@@ -115,7 +125,9 @@ async fn two_replicas_that_choose_at_once_never_get_the_same_row() {
     let mut claims = Vec::new();
     for n in 0..8 {
         let store = db.another_store().await;
-        claims.push(tokio::spawn(async move { store.claim_dearest("shop", choice, &format!("r{n}"), MINUTE).await.unwrap().rows }));
+        claims.push(tokio::spawn(async move {
+            store.claim_dearest("shop", choice, &format!("r{n}"), MINUTE).await.unwrap().rows
+        }));
     }
     let mut got = Vec::new();
     for claim in claims {
@@ -139,7 +151,8 @@ async fn choosing_among_many_due_rows_reads_the_window_and_no_more() {
     )
     .await;
     let sql = statement("store::dearest::claim");
-    let values = [("$1", "'shop'"), ("$2", "2000"), ("$3", "14"), ("$4", "70"), ("$5", "'me'"), ("$6", "interval '1 minute'")];
+    let values =
+        [("$1", "'shop'"), ("$2", "2000"), ("$3", "14"), ("$4", "70"), ("$5", "'me'"), ("$6", "interval '1 minute'")];
     let sql = values.iter().fold(sql, |sql, (parameter, value)| sql.replace(parameter, value));
     let plan: serde_json::Value = db.value(&format!("explain (analyze, buffers, format json) {sql}")).await;
     let text = plan.to_string();
@@ -153,7 +166,8 @@ async fn choosing_among_many_due_rows_reads_the_window_and_no_more() {
 /// The whole loop: the first calls that reach the provider are about the largest payments.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_account_is_asked_about_the_large_payments_first() {
-    let lines = "rate = { per_second = 20, burst = 5, concurrency = 8 }\n[accounts.doku-main.ladder]\ndefault = [\"1h\"]\n";
+    let lines =
+        "rate = { per_second = 20, burst = 5, concurrency = 8 }\n[accounts.doku-main.ladder]\ndefault = [\"1h\"]\n";
     let shop = Shop::open(lines, "[jobs.sweep]\nevery = \"50ms\"\nchunk_span = \"1s\"\n").await;
     let mut rng = Rng::new(6);
     let mut amounts = std::collections::BTreeMap::new();
@@ -163,8 +177,16 @@ async fn a_slow_account_is_asked_about_the_large_payments_first() {
         shop.sim.world().add_payment(SimPayment { reference_no: format!("R-{n}"), ..payment }).expect("it is new");
         amounts.insert(reference, rupiah);
     }
-    let list = amounts.iter().map(|(r, a)| format!("('{ACCOUNT}', '{r}', 'R-{}', {a})", &r[3..])).collect::<Vec<_>>().join(",");
-    shop.db.run(&format!("insert into rekon.transactions (account, partner_reference_no, reference_no, amount) values {list}")).await;
+    let list = amounts
+        .iter()
+        .map(|(r, a)| format!("('{ACCOUNT}', '{r}', 'R-{}', {a})", &r[3..]))
+        .collect::<Vec<_>>()
+        .join(",");
+    shop.db
+        .run(&format!(
+            "insert into rekon.transactions (account, partner_reference_no, reference_no, amount) values {list}"
+        ))
+        .await;
     let working = shop.work().await;
     shop.until("select count(*) >= 60 from rekon.transactions where checks > 0", "true").await;
     working.stop().await;

@@ -57,7 +57,10 @@ async fn eight_replicas_fetch_one_token_a_lifetime_and_do_not_kill_each_others()
     let world = shop.sim.world();
     let (tokens, refused) = (tokens(&shop), world.count_of(Service::Query, "4015101"));
     let queries = world.arrivals().iter().filter(|a| a.service == Service::Query).count();
-    println!("{REPLICAS} replicas, {} ms: {tokens} tokens, {queries} queries, {refused} of them refused for their token", lasted.as_millis());
+    println!(
+        "{REPLICAS} replicas, {} ms: {tokens} tokens, {queries} queries, {refused} of them refused for their token",
+        lasted.as_millis()
+    );
     let lifetimes = usize::try_from(lasted.as_millis() / u128::from(LIFE * 900)).expect("few") + 1;
     assert!(tokens <= lifetimes, "{tokens} tokens in {lifetimes} lifetimes");
     // What was in flight while a token was replaced: at most what each replica may have in flight, each time.
@@ -124,7 +127,8 @@ async fn who_died_while_fetching_is_waited_for_no_longer_than_his_claim() {
     shop.until("select epoch from rekon.provider_tokens", "8").await;
     working.stop().await;
     assert_eq!(tokens(&shop), 1);
-    let asked_after = format!("select expires_at - interval '900 seconds' >= '{claimed_until}' from rekon.provider_tokens");
+    let asked_after =
+        format!("select expires_at - interval '900 seconds' >= '{claimed_until}' from rekon.provider_tokens");
     assert_eq!(shop.db.text(&asked_after).await, "true");
 }
 

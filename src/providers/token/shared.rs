@@ -60,7 +60,10 @@ impl Shared {
     fn open(&self, look: &Look, looked_at: Instant) -> Option<Token> {
         let shelved = look.token.as_ref()?;
         let Some(text) = self.seal.open(&shelved.sealed, shelved.epoch) else {
-            tracing::warn!(epoch = shelved.epoch, "the shared token does not open with this account's secret; a new one is fetched");
+            tracing::warn!(
+                epoch = shelved.epoch,
+                "the shared token does not open with this account's secret; a new one is fetched"
+            );
             return None;
         };
         let (refresh_at, expires_at) = (looked_at + shelved.fresh_for, looked_at + shelved.lives_for);
@@ -77,7 +80,8 @@ impl Shared {
         match self.holding(claim, fetching).await {
             Ok(granted) => {
                 let sealed = self.seal.seal(&granted.token, claim);
-                let new = sealed.map(|sealed| NewToken { claim, sealed, life: life(&granted), age: asked_at.elapsed() });
+                let new =
+                    sealed.map(|sealed| NewToken { claim, sealed, life: life(&granted), age: asked_at.elapsed() });
                 let is_shared = match new {
                     Some(new) => self.shelf.put(new).await.unwrap_or_else(|error| {
                         tracing::warn!(%error, "a new token is this process's own");
