@@ -49,7 +49,7 @@ fn part_lasts() -> Duration {
 
 /// Percent of the budget that must be used while more is due than may be asked.
 fn must_be_used() -> u64 {
-    if soak().is_some() { 95 } else { 10 }
+    if soak().is_some() { 95 } else { 2 }
 }
 
 /// What came to the door from a moment on.
