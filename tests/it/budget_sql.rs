@@ -284,9 +284,10 @@ async fn a_push_back_delays_everybody() {
 async fn a_push_back_is_told_once_however_many_answers_said_it() {
     let db = TestDb::new().await;
     let mut heard = Wakes::listen(&db.another_store().await).await.unwrap();
-    // A storm: ten calls in flight come back with the same 429, and one that says to wait for longer.
+    db.store.push_back("shop", Duration::from_mins(5)).await.unwrap();
+    // A storm: ten more calls in flight come back with a 429 that asks for no more, and then one that does.
     for _ in 0..10 {
-        db.store.push_back("shop", Duration::from_mins(5)).await.unwrap();
+        db.store.push_back("shop", Duration::from_mins(4)).await.unwrap();
     }
     db.store.push_back("shop", Duration::from_mins(10)).await.unwrap();
     db.store.pull("shop", &[]).await.unwrap();
