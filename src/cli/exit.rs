@@ -243,7 +243,7 @@ fn engine_exit(error: &EngineError) -> Exit {
         | EngineError::NotSandbox { .. } => Exit::Usage,
         EngineError::CustomerToken(error) => token_exit(error),
         EngineError::Account { .. } => Exit::Config,
-        EngineError::Busy(_) => Exit::TryAgain,
+        EngineError::Busy(_) | EngineError::RunLost(_) => Exit::TryAgain,
     }
 }
 

@@ -71,7 +71,6 @@ pub async fn ask(
     class: CallClass,
     patience: Duration,
 ) -> Result<Option<RawReply>, EngineError> {
-    let bad_weather = account.weather.is_bad();
     let permit = SlotPermit::new(ctx, account, class, Instant::now() + patience);
     let RawQuestion { partner_reference_no, reference_no, external_id, by_status } = question;
     let asked = account.client.asked(partner_reference_no, reference_no.as_deref(), external_id.as_deref());
@@ -83,7 +82,7 @@ pub async fn ask(
     };
     counted::query(&account.name, &result, permit.took());
     drift::query(ctx, &account.name, &result).await;
-    weigh(ctx, account, &result, bad_weather).await;
+    weigh(ctx, account, &result, &permit).await;
     Ok(Some(RawReply {
         account: account.name.clone(),
         partner_reference_no: partner_reference_no.clone(),

@@ -21,6 +21,9 @@ use crate::store::{
 pub const SLOT_TTL: Duration = Duration::from_millis(10);
 /// How far ahead of now lent slots may lie.
 const NEAR: Duration = Duration::from_millis(250);
+/// By how much further a class reaches than the next one below it, or by one slot where that is more: while all of them want
+/// more than their reserve, what is lent goes to the one above.
+const AHEAD: Duration = Duration::from_millis(25);
 /// How far ahead of now a class's own slots may lie.
 const FAR: Duration = Duration::from_secs(2);
 
@@ -140,27 +143,33 @@ impl Budget {
 
     /// Nobody calls this account for `wait`: the provider said so.
     pub async fn push_back(&self, store: &Store, wait: Duration) -> Result<(), StoreError> {
-        store.push_back(&self.account, wait).await?;
-        // Blocks leased before are void; their holders notice when they look, and nobody waits for them here.
+        self.void();
+        let pushed = store.push_back(&self.account, wait).await;
+        // Once more for what was leased before the row had moved.
+        self.void();
+        pushed
+    }
+
+    /// Slots leased before are void, also those that somebody waits for; nobody waits for their holders here.
+    pub fn void(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
 
     async fn next_slot(&self, store: &Store, class: CallClass, bank: &Bank) -> Result<(), NoSlot> {
         loop {
-            let at = self.lease(store, class, bank).await?;
+            let (at, epoch) = self.lease(store, class, bank).await?;
             // A slot that is good now needs no timer; registering one is half of what a slot costs.
             if at <= Instant::now() {
                 return Ok(());
             }
             tokio::time::sleep_until(at).await;
-            if Instant::now() <= at + SLOT_TTL {
+            if Instant::now() <= at + SLOT_TTL && self.epoch.load(Ordering::Relaxed) == epoch {
                 return Ok(());
             }
         }
     }
 
-    async fn lease(&self, store: &Store, class: CallClass, bank: &Bank) -> Result<Instant, NoSlot> {
+    async fn lease(&self, store: &Store, class: CallClass, bank: &Bank) -> Result<(Instant, u64), NoSlot> {
         let mut block = bank.block.lock().await;
         loop {
             let epoch = self.epoch.load(Ordering::Relaxed);
@@ -169,12 +178,16 @@ impl Budget {
                 block.left = 0;
             }
             if let Some(at) = block.pop(Instant::now()) {
-                return Ok(at);
+                return Ok((at, epoch));
             }
             let waiting = bank.waiting.load(Ordering::Relaxed).max(1);
             let ask = self.ask(class, waiting.max(block.next_want));
             let slots = store.take_slots(&self.account, &ask).await?;
             let now = Instant::now();
+            // Pushed back meanwhile: whether these were granted before or after, nobody can tell.
+            if self.epoch.load(Ordering::Relaxed) != epoch {
+                continue;
+            }
             if slots.granted > 0 {
                 block.fill(&slots, micros(ask.spacing_us), now);
             } else {
@@ -202,10 +215,12 @@ impl Budget {
             spacing_us,
             burst: i32::try_from(burst).unwrap_or(i32::MAX),
             share_permille: self.share_permille(class),
-            near_us: micros_of(NEAR),
+            near_us: near_us(class, spacing_us),
             // A class's own slots must lie within reach whatever burst the others have just used.
-            far_us: micros_of(FAR)
-                .max(micros_of(NEAR).saturating_add(burst.saturating_add(4).saturating_mul(spacing_us))),
+            far_us: micros_of(FAR).max(
+                near_us(CallClass::Refund, spacing_us)
+                    .saturating_add(burst.saturating_add(4).saturating_mul(spacing_us)),
+            ),
         }
     }
 
@@ -236,6 +251,18 @@ impl Budget {
             CallClass::Due => due,
         }
     }
+}
+
+/// Refunds before the cashier, the cashier before what is due, what is due before runs that a person started.
+fn near_us(class: CallClass, spacing_us: i64) -> i64 {
+    let step = micros_of(AHEAD).max(spacing_us);
+    let steps = match class {
+        CallClass::Refund => 2,
+        CallClass::Cashier => 1,
+        CallClass::Due => 0,
+        CallClass::Adhoc => -1,
+    };
+    micros_of(NEAR).saturating_add(step.saturating_mul(steps)).max(0)
 }
 
 fn micros_of(duration: Duration) -> i64 {

@@ -62,6 +62,15 @@ pub(crate) struct SlotPermit<'a> {
     asked_at: Instant,
     sent_us: AtomicI64,
     waited_us: AtomicU64,
+    ends: Mutex<Ends>,
+}
+
+/// How the calls ended that were made under one permit.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ends {
+    answered: u32,
+    failed: u32,
+    last_failure: Option<Failure>,
 }
 
 impl<'a> SlotPermit<'a> {
@@ -77,6 +86,7 @@ impl<'a> SlotPermit<'a> {
             asked_at: Instant::now(),
             sent_us: AtomicI64::new(0),
             waited_us: AtomicU64::new(0),
+            ends: Mutex::default(),
         }
     }
 
@@ -113,6 +123,16 @@ impl Permit for SlotPermit<'_> {
         metrics::budget_wait(&self.account.name, self.class.as_str(), begun.elapsed());
         Ok(())
     }
+
+    fn ended(&self, _kind: CallKind, failure: Option<Failure>) {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            Some(failure) => {
+                *ends = Ends { failed: ends.failed.saturating_add(1), last_failure: Some(failure), ..*ends }
+            }
+            None => ends.answered = ends.answered.saturating_add(1),
+        }
+    }
 }
 
 /// Asks about every row of a chunk and hands the answers to the settler; gives back what could not be asked while half
@@ -141,6 +161,9 @@ pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
         unasked
     };
     let unasked: Vec<(i64, i64)> = join_all((0..askers).map(|_| asker())).await.concat();
+    if alone {
+        account.weather.probe_over(&ctx.store).await;
+    }
     if !unasked.is_empty()
         && let Err(error) = ctx.store.release_rows(&unasked).await
     {
@@ -213,7 +236,7 @@ pub(crate) async fn ask(
     };
     counted::query(&account.name, &result, permit.took());
     drift::query(ctx, &account.name, &result).await;
-    weigh(ctx, account, &result, bad_weather).await;
+    weigh(ctx, account, &result, &permit).await;
     Ok(Some(answered(ctx, row, result, permit.sent_at(), bad_weather)))
 }
 
@@ -246,12 +269,21 @@ fn unbuildable(ctx: &Ctx, row: &Leased, bad_weather: bool) -> Answered {
     }
 }
 
-/// What an answer says about the provider itself: the breaker counts it, a 429 moves the budget for everybody.
-pub(crate) async fn weigh(ctx: &Ctx, account: &AccountRuntime, result: &QueryResult, bad_weather: bool) {
-    let failed = result.failure.map(Failure::as_str);
+/// What an answer says about the provider itself: a 429 moves the budget for everybody, and the breaker counts the calls.
+pub(crate) async fn weigh(ctx: &Ctx, account: &AccountRuntime, result: &QueryResult, permit: &SlotPermit<'_>) {
     slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
-    if let Err(error) = account.weather.count(&ctx.store, failed, bad_weather).await {
-        tracing::warn!(account = %account.name, %error, "the breaker could not be moved");
+    count_calls(ctx, account, permit).await;
+}
+
+/// The breaker counts calls, each once. Who waited for somebody else's token and got none has made no call.
+pub(crate) async fn count_calls(ctx: &Ctx, account: &AccountRuntime, permit: &SlotPermit<'_>) {
+    let ends = *permit.ends.lock().unwrap_or_else(PoisonError::into_inner);
+    let failed = (0..ends.failed).map(|_| ends.last_failure.map(Failure::as_str));
+    let answered = (0..ends.answered).map(|_| None);
+    for failure in failed.chain(answered) {
+        if let Err(error) = account.weather.count(&ctx.store, failure, permit.in_bad_weather).await {
+            tracing::warn!(account = %account.name, %error, "the breaker could not be moved");
+        }
     }
 }
 
@@ -298,7 +330,9 @@ pub async fn one(
         tokio::time::sleep(LOOK_AGAIN).await;
     };
     let lease = (row.id, row.epoch);
-    match ask(ctx, account, &row, class, latest).await {
+    let asked = ask(ctx, account, &row, class, latest).await;
+    account.weather.probe_over(&ctx.store).await;
+    match asked {
         Ok(Some(answered)) => {
             let answer = answered.answer.clone();
             let settled = settle::settle(&ctx.store, &ctx.rulebook, &[answered]).await;

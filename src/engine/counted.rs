@@ -10,12 +10,15 @@ use crate::{
 
 /// A query's end.
 pub(crate) fn query(account: &str, result: &QueryResult, took: Duration) {
-    metrics::provider_call(
-        account,
-        Operation::Query,
-        outcome(result.failure, result.meta.http_status, &result.answer),
-        took,
-    );
+    // Without a token nothing was asked.
+    if result.meta.call_id.is_some() {
+        metrics::provider_call(
+            account,
+            Operation::Query,
+            outcome(result.failure, result.meta.http_status, &result.answer),
+            took,
+        );
+    }
     answer(account, &result.answer);
 }
 
@@ -23,7 +26,9 @@ pub(crate) fn query(account: &str, result: &QueryResult, took: Duration) {
 pub(crate) fn refund(account: &str, result: &RefundResult, took: Duration) {
     let unreadable = result.reply.response_code.is_none();
     let outcome = by_status(result.failure, result.meta.http_status, unreadable);
-    metrics::provider_call(account, Operation::Refund, outcome, took);
+    if result.meta.call_id.is_some() {
+        metrics::provider_call(account, Operation::Refund, outcome, took);
+    }
 }
 
 fn answer(account: &str, answer: &Answer) {

@@ -59,6 +59,9 @@ pub enum EngineError {
     /// A customer's token was not given.
     #[error("the customer's token was not given: take a new authorisation code from the customer's consent")]
     CustomerToken(#[source] TokenError),
+    /// A run that another worker has taken up, because this one was silent for too long.
+    #[error("run {0} was taken up by somebody else; what it comes to is his to say")]
+    RunLost(i64),
     /// Somebody else works on it right now.
     #[error("{0}: somebody else is working on it; try again")]
     Busy(String),
@@ -79,6 +82,7 @@ impl EngineError {
             | Self::Ambiguous { .. }
             | Self::UnknownAccount { .. }
             | Self::Account { .. }
+            | Self::RunLost(_)
             | Self::Unaskable(_)
             | Self::NotSandbox { .. }
             | Self::CustomerToken(_) => false,

@@ -27,6 +27,7 @@ pub mod rulebook;
 pub mod runtime;
 pub mod settle;
 pub mod settler;
+pub mod shared_token;
 pub mod strays;
 pub mod upkeep;
 pub mod verify;

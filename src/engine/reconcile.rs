@@ -132,12 +132,12 @@ pub async fn begin(ctx: &Ctx, request: &Request) -> Result<Run, EngineError> {
             return Err(EngineError::Busy(format!("run {} with the same request", run.id)));
         }
         if run.state == "running" {
-            store::runs::take_up(&mut tx, run.id).await?;
+            let attempt = store::runs::take_up(&mut tx, run.id).await?;
             // A run that was cut off before its selection stood selects now; one that has it keeps it.
             store::runs::select_items(&mut tx, run.id, &selection).await?;
             tx.commit().await.map_err(StoreError::from)?;
             tracing::info!(run = run.id, "taking up a run that was cut off");
-            return Ok(run);
+            return Ok(Run { attempt, ..run });
         }
     }
     let slot = format!("{}/{}", now.to_rfc3339(), ctx.owner);
@@ -186,8 +186,8 @@ pub async fn follow(
 async fn look(ctx: &Ctx, run: &Run, deadline: DateTime<Utc>, portion: i64) -> Result<Progress, EngineError> {
     ctx.store.pull_items(run.id, portion).await?;
     let progress = ctx.store.progress(run.id, deadline).await?;
-    ctx.store.beat_run(run.id).await?;
-    Ok(progress)
+    // A run that was lost is followed no longer: two of them would pull twice as much.
+    if ctx.store.beat_taken(run.id, run.attempt).await? { Ok(progress) } else { Err(EngineError::RunLost(run.id)) }
 }
 
 /// Ends a run with its figures.
@@ -197,7 +197,8 @@ pub async fn finish(ctx: &Ctx, run: &Run, end: End, progress: &Progress) -> Resu
         "selected": progress.selected, "must_ask": progress.must_ask, "asked": progress.asked,
         "looks_left": progress.looks, "refunds_left": progress.refunds,
     });
-    Ok(ctx.store.finish_run(run.id, state, &report).await?)
+    let is_ours = ctx.store.finish_run(run.id, run.attempt, state, &report).await?;
+    if is_ours { Ok(()) } else { Err(EngineError::RunLost(run.id)) }
 }
 
 /// A run that the calendar asked for: the day stands in its parameters. False: the deadline came first.

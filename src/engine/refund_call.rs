@@ -20,7 +20,7 @@ use crate::{
         counted, drift, refund,
         runtime::AccountRuntime,
     },
-    providers::{CallError, Failure, RefundOrder, RefundResult},
+    providers::{CallError, RefundOrder, RefundResult},
     store::{
         self, StoreError, Tx,
         cases::{self, Loaded},
@@ -92,7 +92,6 @@ pub(crate) async fn send(
     let order = &attempt.order;
     let asked =
         account.client.asked(&order.partner_reference_no, order.reference_no.as_deref(), order.external_id.as_deref());
-    let bad_weather = account.weather.is_bad();
     let body = attempt.refund.request_body.as_deref().unwrap_or_default();
     let Ok(_in_flight) = account.line(CallClass::Refund).acquire().await else { return Ok(()) };
     let end = match account.client.refund(&asked, body, permit).await {
@@ -100,11 +99,7 @@ pub(crate) async fn send(
             counted::refund(&account.name, &result, permit.took());
             drift::refund(ctx, &account.name, &result).await;
             check::slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
-            if let Err(error) =
-                account.weather.count(&ctx.store, result.failure.map(Failure::as_str), bad_weather).await
-            {
-                tracing::warn!(account = %account.name, %error, "the breaker could not be moved");
-            }
+            check::count_calls(ctx, account, permit).await;
             End::Answered(Box::new(result))
         }
         Err(CallError::Denied(_)) => End::NotSent("no call slot".into()),

@@ -16,10 +16,11 @@ use crate::{
         drift::DriftBook,
         rulebook::Rulebook,
         settler::{self, Answers, SettlerSettings},
+        shared_token::TokenShelf,
         weather::{AccountWeather, WeatherSettings},
     },
     providers::{Account, AccountClient, AccountSettings, ExternalIds, Transport},
-    store::{ConnectOptions, Store, limits::CallClass},
+    store::{ConnectOptions, Store, dearest::Choice, limits::CallClass},
     telemetry::heartbeat::{Heartbeat, Heartbeats},
 };
 
@@ -43,6 +44,8 @@ pub struct AccountRuntime {
     pub concurrency: usize,
     /// Most rows leased at once: what the budget grants for a chunk's span.
     pub chunk_max: i64,
+    /// How a chunk is chosen where more is due than that; `None`: first come, first served.
+    pub choice: Option<Choice>,
     /// Chunks under way at once.
     pub chunks_at_once: usize,
     /// Its sweep's sign of life.
@@ -191,7 +194,8 @@ impl Engine {
                 Arc::clone(&transport),
                 Arc::clone(&ids),
                 Arc::new(move || time.now()),
-            );
+            )
+            .sharing(Arc::new(TokenShelf::new(store.clone(), &name)));
             let runtime = runtime(config, line, hearts_of);
             runtimes.insert(name, Arc::new(runtime));
         }
@@ -290,6 +294,7 @@ fn runtime(config: &Config, client: AccountClient, [heart, pulled_heart]: [Heart
         failed_percent: usize::try_from(config.breaker.failed_percent).unwrap_or(100),
         probe_first: config.breaker.probe_first,
         probe_max: config.breaker.probe_max,
+        probe_span: client.account().timeout.saturating_mul(PROBE_CALLS),
     };
     let budget = BudgetSettings {
         per_second: limits.per_second,
@@ -308,6 +313,7 @@ fn runtime(config: &Config, client: AccountClient, [heart, pulled_heart]: [Heart
         urgent: (urgent > 0).then(|| Semaphore::new(urgent)),
         concurrency: ordinary,
         chunk_max,
+        choice: choice(chunk_max, limits.per_second),
         chunks_at_once: chunks_at_once(granted, chunk_max),
         name,
         heart,
@@ -315,6 +321,25 @@ fn runtime(config: &Config, client: AccountClient, [heart, pulled_heart]: [Heart
         client,
     }
 }
+
+/// Due rows that are looked at for each second that a chunk lasts: looking is some microseconds for each, so this is less
+/// than a hundredth of one core, and an account that is asked fast enough not to choose does not look at all.
+const WINDOW_PER_SECOND: i64 = 2_000;
+/// Due rows that are looked at once, at most.
+const WINDOW_MAX: i64 = 20_000;
+/// One row in so many is leased because it waited longest, whatever it is worth. So no row waits more than so many times as
+/// long as it would if all came in turn.
+const OLDEST_ONE_IN: i64 = 10;
+
+/// Chooses where choosing is worth its price: the slower an account may be asked, the larger its window.
+fn choice(chunk_max: i64, per_second: u32) -> Option<Choice> {
+    let window = chunk_max.saturating_mul(WINDOW_PER_SECOND).checked_div(i64::from(per_second.max(1)))?.min(WINDOW_MAX);
+    let oldest = chunk_max.checked_add(OLDEST_ONE_IN - 1)?.checked_div(OLDEST_ONE_IN)?;
+    (window > chunk_max.saturating_mul(2)).then_some(Choice { limit: chunk_max, oldest, window })
+}
+
+/// Calls that a probe makes at most: a token and the query, both of them again where the token was refused.
+const PROBE_CALLS: u32 = 4;
 
 /// One chunk is asked while the next is leased; where the span's grant is many chunks, several more, because each ends in
 /// a tail of calls that are still in flight.

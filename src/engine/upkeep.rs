@@ -85,8 +85,7 @@ pub async fn prune(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
     if ctx.stop.is_cancelled() {
         return Ok(false);
     }
-    ctx.store.finish_run(run.id, "done", &report.into()).await?;
-    Ok(true)
+    finished(ctx, run, &report.into()).await
 }
 
 /// Seals the day that the run names. True: the run is complete.
@@ -97,6 +96,10 @@ pub async fn seal(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
         return Err(StoreError::Inconsistent { table: "runs", column: "params", value: found }.into());
     };
     let sealed = ctx.store.seal(day).await?;
-    ctx.store.finish_run(run.id, "done", &serde_json::json!({ "sealed": sealed })).await?;
-    Ok(true)
+    finished(ctx, run, &serde_json::json!({ "sealed": sealed })).await
+}
+
+async fn finished(ctx: &Ctx, run: &Run, report: &serde_json::Value) -> Result<bool, EngineError> {
+    let is_ours = ctx.store.finish_run(run.id, run.attempt, "done", report).await?;
+    if is_ours { Ok(true) } else { Err(EngineError::RunLost(run.id)) }
 }

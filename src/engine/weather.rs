@@ -25,6 +25,8 @@ pub struct WeatherSettings {
     pub probe_first: Duration,
     /// Longest pause between probes.
     pub probe_max: Duration,
+    /// Longest time of one probe; a process that died with one is waited for so long.
+    pub probe_span: Duration,
 }
 
 /// One account's weather as this process sees it.
@@ -34,6 +36,8 @@ pub struct AccountWeather {
     settings: WeatherSettings,
     calls: Mutex<VecDeque<(Instant, bool)>>,
     is_bad: AtomicBool,
+    /// This process was handed the probe that is under way.
+    has_probe: AtomicBool,
 }
 
 /// Calls remembered at most; enough to judge a window at any rate.
@@ -42,7 +46,13 @@ const REMEMBERED: usize = 4096;
 impl AccountWeather {
     /// Fair weather.
     pub fn new(account: &str, settings: WeatherSettings) -> Self {
-        Self { account: account.to_owned(), settings, calls: Mutex::default(), is_bad: AtomicBool::new(false) }
+        Self {
+            account: account.to_owned(),
+            settings,
+            calls: Mutex::default(),
+            is_bad: AtomicBool::new(false),
+            has_probe: AtomicBool::new(false),
+        }
     }
 
     /// Was the breaker open when this process last looked?
@@ -52,10 +62,12 @@ impl AccountWeather {
 
     /// Looks at the shared breaker; a probe is handed to one asker at a time.
     pub async fn look(&self, store: &Store) -> Result<Weather, StoreError> {
-        let weather = store.weather(&self.account, self.settings.probe_max).await?;
+        let weather = store.weather(&self.account, self.settings.probe_max, self.settings.probe_span).await?;
         self.is_bad.store(weather != Weather::Closed, Ordering::Relaxed);
-        if weather == Weather::Closed {
-            return Ok(weather);
+        match weather {
+            Weather::Closed => return Ok(weather),
+            Weather::Probe => self.has_probe.store(true, Ordering::Relaxed),
+            Weather::Open => {}
         }
         self.forget();
         Ok(weather)
@@ -86,6 +98,15 @@ impl AccountWeather {
             self.remember(false);
         }
         Ok(())
+    }
+
+    /// This process has done with its probe, if it had one, whether that became a call or not: the next one need not wait.
+    pub async fn probe_over(&self, store: &Store) {
+        if self.has_probe.swap(false, Ordering::Relaxed)
+            && let Err(error) = store.end_probe(&self.account).await
+        {
+            tracing::debug!(account = %self.account, %error, "a probe that is over runs out by itself");
+        }
     }
 
     fn forget(&self) {

@@ -56,15 +56,14 @@ async fn handle(command: Command, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError
     if ctx.stop.is_cancelled() {
         return Ok(());
     }
-    let Some(attempt) = ctx.store.take_run(command.run_id, SILENT_MAX).await? else { return Ok(()) };
-    let Some(run) = ctx.store.run(command.run_id).await? else { return Ok(()) };
+    let Some(run) = ctx.store.take_run(command.run_id, SILENT_MAX).await? else { return Ok(()) };
     let begun = Instant::now();
     let limit = ctx.limits.deadline.saturating_add(GRACE);
-    let ended = guard(limit, alive(&ctx, &run, attempt)).await;
+    let ended = guard(limit, alive(&ctx, &run)).await;
     let (outcome, said) = match &ended {
         Ok(true) => (JobOutcome::Done, None),
         // It was not done, because the process is told to end: that is no end of the run.
-        Ok(false) if ctx.stop.is_cancelled() => return give_back(&ctx, &run, attempt, "the process ended").await,
+        Ok(false) if ctx.stop.is_cancelled() => return give_back(&ctx, &run, "the process ended").await,
         Ok(false) => (JobOutcome::Incomplete, None),
         Err(error) => (JobOutcome::Failed, Some(error.to_string())),
     };
@@ -73,15 +72,15 @@ async fn handle(command: Command, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError
     }
     match said {
         None => Ok(()),
-        Some(error) => give_back(&ctx, &run, attempt, &error).await,
+        Some(error) => give_back(&ctx, &run, &error).await,
     }
 }
 
 /// Does the work while the run's heart beats, and gives it up before anybody else may take it.
-async fn alive(ctx: &Arc<Ctx>, run: &Run, attempt: i32) -> Result<bool, BoxDynError> {
+async fn alive(ctx: &Arc<Ctx>, run: &Run) -> Result<bool, BoxDynError> {
     tokio::select! {
         biased;
-        error = beat(ctx, run.id, attempt) => Err(error),
+        error = beat(ctx, run.id, run.attempt) => Err(error),
         ended = work(ctx, run) => Ok(ended?),
     }
 }
@@ -117,7 +116,8 @@ async fn work(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
 }
 
 /// Back into the queue, where the calendar finds it.
-async fn give_back(ctx: &Ctx, run: &Run, attempt: i32, why: &str) -> Result<(), BoxDynError> {
+async fn give_back(ctx: &Ctx, run: &Run, why: &str) -> Result<(), BoxDynError> {
+    let attempt = run.attempt;
     let report = serde_json::json!({ "attempt": attempt, "unfinished": why });
     match ctx.store.give_back_run(run.id, attempt, ATTEMPTS_MAX, &report).await? {
         Some(true) => tracing::error!(job = run.job, run = run.id, attempt, why, "a run is given up"),

@@ -56,12 +56,15 @@ impl Fetcher {
             return Ok(None);
         }
         // A probe is for somebody who has something to ask.
-        if account.weather.is_bad()
-            && (!store.is_refund_due(&account.name).await? || account.weather.look(store).await? == Weather::Open)
+        let is_bad = account.weather.is_bad();
+        if is_bad && (!store.is_refund_due(&account.name).await? || account.weather.look(store).await? == Weather::Open)
         {
             return Ok(None);
         }
         let claimed = store.claim_refunds(&account.name, 1, &self.ctx.owner, self.ctx.limits.lease).await?;
+        if is_bad && claimed.is_empty() {
+            account.weather.probe_over(store).await;
+        }
         Ok(claimed.into_iter().next())
     }
 }
@@ -69,7 +72,12 @@ impl Fetcher {
 async fn step(due: Due, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
     let limit = ctx.limits.lease;
     let ctx = Arc::clone(&ctx);
-    guard(limit, async move { refund::advance(&ctx, &due.account, due.refund).await.map_err(Into::into) }).await
+    guard(limit, async move {
+        let advanced = refund::advance(&ctx, &due.account, due.refund).await;
+        due.account.weather.probe_over(&ctx.store).await;
+        advanced.map_err(Into::into)
+    })
+    .await
 }
 
 /// Adds the account's refund worker to the monitor.

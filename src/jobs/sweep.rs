@@ -18,7 +18,11 @@ use crate::{
         strays,
     },
     jobs::{Wake, guard::guard, wake::Ear},
-    store::limits::Weather,
+    store::{
+        StoreError,
+        leases::{Claim, Leased},
+        limits::Weather,
+    },
     telemetry::metrics,
 };
 
@@ -96,7 +100,7 @@ impl Fetcher {
         }
     }
 
-    async fn claim(&self) -> Result<Option<Chunk>, crate::store::StoreError> {
+    async fn claim(&self) -> Result<Option<Chunk>, StoreError> {
         if self.ctx.stop.is_cancelled() {
             return Ok(None);
         }
@@ -104,13 +108,16 @@ impl Fetcher {
         if self.account.weather.is_bad() && !self.ctx.store.is_due(&self.account.name).await? {
             return Ok(None);
         }
-        let limit = match self.account.weather.look(&self.ctx.store).await? {
-            Weather::Closed => self.account.chunk_max,
-            Weather::Probe => 1,
+        let weather = self.account.weather.look(&self.ctx.store).await?;
+        let claim = match weather {
+            Weather::Closed => self.claim_chunk().await?,
+            Weather::Probe => self.claim_in_turn(1).await?,
             Weather::Open => return Ok(None),
         };
-        let claim = self.ctx.store.claim_due(&self.account.name, limit, &self.ctx.owner, self.ctx.limits.lease).await?;
         if claim.rows.is_empty() {
+            if weather == Weather::Probe {
+                self.account.weather.probe_over(&self.ctx.store).await;
+            }
             // Claims keep the clock's anchor young; an account that rests must not let it grow old.
             self.ctx.clock.refresh(&self.ctx.store).await?;
             return Ok(None);
@@ -133,6 +140,25 @@ impl Fetcher {
         self.ctx.clock.set(claim.at);
         metrics::lease_claimed(&account.name, u64::try_from(claim.rows.len()).unwrap_or(u64::MAX));
         Ok(Some(Chunk::pulled(Arc::clone(account), claim.rows)))
+    }
+}
+
+impl Fetcher {
+    /// The dearest of what is due, where the account is asked slowly enough to choose.
+    async fn claim_chunk(&self) -> Result<Claim<Leased>, StoreError> {
+        let (ctx, account) = (&self.ctx, &self.account);
+        if let Some(choice) = account.choice {
+            let claim = ctx.store.claim_dearest(&account.name, choice, &ctx.owner, ctx.limits.lease).await?;
+            // Another replica may have chosen the very same rows a moment before.
+            if !claim.rows.is_empty() {
+                return Ok(claim);
+            }
+        }
+        self.claim_in_turn(account.chunk_max).await
+    }
+
+    async fn claim_in_turn(&self, limit: i64) -> Result<Claim<Leased>, StoreError> {
+        self.ctx.store.claim_due(&self.account.name, limit, &self.ctx.owner, self.ctx.limits.lease).await
     }
 }
 

@@ -1,11 +1,14 @@
-//! Wakes an account's sweeper before its tick, when somebody made a row due. The listening connection comes back by
-//! itself; while it is away, the tick is enough.
+//! Wakes an account's sweeper before its tick, when somebody made a row due, and voids its call slots, when another process
+//! was told to slow down. The listening connection comes back by itself; while it is away, the tick is enough.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use crate::{engine::Ctx, store::wake::Wakes};
+use crate::{
+    engine::Ctx,
+    store::wake::{Heard, Wakes},
+};
 
 /// Who waits for a bell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +65,12 @@ pub(super) async fn listen(ctx: Arc<Ctx>, wake: Arc<Wake>) {
         match Wakes::listen(&ctx.bus).await {
             Ok(mut wakes) => loop {
                 match wakes.next().await {
-                    Ok(account) => wake.ring(&account),
+                    Ok(Heard::Wake(account)) => wake.ring(&account),
+                    Ok(Heard::Slow(account)) => {
+                        if let Some(account) = ctx.accounts.get(&account) {
+                            account.budget.void();
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "wake-ups are not heard for a while; the tick goes on");
                         break;

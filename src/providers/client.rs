@@ -12,6 +12,8 @@ use secrecy::ExposeSecret;
 use super::{
     Account, Asked, BuildError, Call, Drift, ExternalIds, Service, Transport, TransportError,
     profile::TokenUse,
+    seal::Seal,
+    shelf::Shelf,
     token::{GrantedToken, Token, TokenCache, TokenError},
     wire::{HttpRequest, HttpResponse},
 };
@@ -59,6 +61,10 @@ pub struct Denied;
 pub trait Permit: Sync {
     /// Waits for, or refuses, one call of that kind.
     fn call(&self, kind: CallKind) -> impl Future<Output = Result<(), Denied>> + Send;
+
+    /// How a call ended, once for each that says something about the provider. A query that was asked again, because its
+    /// token was refused, is told by its second end alone; a token that was granted, by the call that it was fetched for.
+    fn ended(&self, kind: CallKind, failure: Option<Failure>);
 }
 
 /// The wall clock, handed in by whoever owns time.
@@ -110,7 +116,8 @@ pub struct QueryResult {
     pub raw: Vec<u8>,
     /// What stood around it.
     pub meta: Meta,
-    /// For the breaker.
+    /// What went wrong on the way to an answer. The breaker goes by [`Permit::ended`], because one failed call for a token
+    /// fails many queries.
     pub failure: Option<Failure>,
 }
 
@@ -123,7 +130,8 @@ pub struct RefundResult {
     pub raw: Vec<u8>,
     /// What stood around it.
     pub meta: Meta,
-    /// For the breaker.
+    /// What went wrong on the way to an answer. The breaker goes by [`Permit::ended`], because one failed call for a token
+    /// fails many queries.
     pub failure: Option<Failure>,
     /// The refund's request surely never reached the provider.
     pub is_unsent: bool,
@@ -167,6 +175,17 @@ impl AccountClient {
         Self { account, transport, ids, clock, tokens: TokenCache::default() }
     }
 
+    /// Shares its token with other processes of the account by way of `shelf`. An account without a client secret, or whose
+    /// tokens are good for one call, has nothing to share.
+    #[must_use]
+    pub fn sharing(mut self, shelf: Arc<dyn Shelf>) -> Self {
+        let seal = Seal::of(&self.account).filter(|_| self.account.profile.tokens == TokenUse::Cached);
+        if let Some(seal) = seal {
+            self.tokens = TokenCache::shared(shelf, seal);
+        }
+        self
+    }
+
     /// The account.
     pub fn account(&self) -> &Account {
         &self.account
@@ -195,14 +214,19 @@ impl AccountClient {
         let first = self.query_once(asked, token.as_ref(), permit).await?;
         let is_token_refused = response_code(first.answer.response_code.as_ref())
             .is_some_and(|code| code.query_class() == QueryClass::TokenInvalid);
-        let Some(refused) = token.filter(|_| is_token_refused) else { return Ok(first) };
-        self.tokens.drop_if_current(&refused);
-        match self.token(permit).await {
-            Ok(fresh) => match self.query_once(asked, fresh.as_ref(), permit).await {
-                Err(CallError::Denied(Denied)) => Ok(first),
-                second => second,
-            },
-            Err(_) => Ok(first),
+        let Some(refused) = token.filter(|_| is_token_refused) else {
+            permit.ended(CallKind::Query, first.failure);
+            return Ok(first);
+        };
+        self.tokens.drop_refused(&refused).await;
+        let Ok(fresh) = self.token(permit).await else { return Ok(first) };
+        match self.query_once(asked, fresh.as_ref(), permit).await {
+            Err(CallError::Denied(Denied)) => Ok(first),
+            Ok(second) => {
+                permit.ended(CallKind::Query, second.failure);
+                Ok(second)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -227,17 +251,22 @@ impl AccountClient {
             .await?;
         let response = match sent.response {
             Ok(response) => response,
-            Err(error) => return Ok(refund_unanswered(error, sent.call_id)),
+            Err(error) => {
+                permit.ended(CallKind::Refund, Some(Failure::Transport(error)));
+                return Ok(refund_unanswered(error, sent.call_id));
+            }
         };
         let reading = self.account.provider.read_refund(&self.account, asked, &response);
         let code = response_code(reading.reply.response_code.as_ref());
         if let Some(token) = &token
             && code.is_some_and(|code| code.query_class() == QueryClass::TokenInvalid)
         {
-            self.tokens.drop_if_current(token);
+            self.tokens.drop_refused(token).await;
         }
+        let failure = failure(response.status, code);
+        permit.ended(CallKind::Refund, failure);
         Ok(RefundResult {
-            failure: failure(response.status, code),
+            failure,
             meta: meta(&response, reading.drift, sent.call_id),
             raw: self.without_secrets(response.body, token.as_ref()),
             reply: reading.reply,
@@ -312,8 +341,12 @@ impl AccountClient {
         let request = provider
             .token_request(&self.account, (self.clock)())
             .map_err(|error| TokenError::Unbuildable(error.to_string()))?;
-        let response = self.transport.send(request, self.account.timeout).await.map_err(TokenError::Transport)?;
-        provider.read_token(&response)
+        let response = self.transport.send(request, self.account.timeout).await.map_err(TokenError::Transport);
+        let granted = response.and_then(|response| provider.read_token(&response));
+        if let Err(error) = &granted {
+            permit.ended(CallKind::Token, token_failure(error));
+        }
+        granted
     }
 
     /// The body without the tokens and the client secret, should the provider repeat them.
@@ -379,7 +412,7 @@ fn token_failure(error: &TokenError) -> Option<Failure> {
             let code = response_code.as_deref().and_then(ResponseCode::parse);
             failure(*http_status, code)
         }
-        TokenError::Unreadable | TokenError::Denied | TokenError::Unbuildable(_) => None,
+        TokenError::Unreadable | TokenError::Denied | TokenError::Elsewhere | TokenError::Unbuildable(_) => None,
     }
 }
 

@@ -14,7 +14,9 @@ pub mod ids;
 pub mod json;
 pub mod paydia;
 pub mod profile;
+mod seal;
 pub mod service;
+pub mod shelf;
 pub mod sign;
 pub mod snap;
 pub mod token;
@@ -40,6 +42,7 @@ pub use customer::{CustomerGrant, CustomerToken};
 pub use ids::ExternalIds;
 pub use profile::{ProfileError, ProviderProfile};
 pub use service::Service;
+pub use shelf::{Shelf, ShelfAway};
 pub use transport::{Transport, TransportError};
 
 /// Every provider that rekon knows.

@@ -267,7 +267,8 @@ pub(super) async fn put_forward(tx: &mut Tx, ids: &[i64]) -> Result<(), StoreErr
     Ok(())
 }
 
-fn claimed(rows: &[sqlx::postgres::PgRow]) -> Result<Claim<Leased>, StoreError> {
+/// Rows of a claim as they were returned.
+pub(super) fn claimed(rows: &[sqlx::postgres::PgRow]) -> Result<Claim<Leased>, StoreError> {
     let at = rows.first().map(|r| r.try_get("at")).transpose()?.unwrap_or_default();
     let leased = |row: &sqlx::postgres::PgRow| -> Result<Leased, StoreError> {
         Ok(Leased {

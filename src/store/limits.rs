@@ -79,23 +79,31 @@ pub enum Weather {
 const TAKE: &str = "-- store::limits::take
 select granted, first_us, retry_us from rekon.take_slots($1, $2, $3, $4, $5, $6, $7, $8)";
 
+// Whoever pushes back no further than somebody just did tells nobody: in a storm of 429s one is enough.
 const PUSH_BACK: &str = "-- store::limits::push_back
-insert into rekon.call_budgets (account, class, tat) values ($1, 'all', clock_timestamp() + $2)
-on conflict (account, class) do update set tat = greatest(rekon.call_budgets.tat, excluded.tat)";
+with before as (
+  select tat from rekon.call_budgets where account = $1 and class = 'all'
+), moved as (
+  insert into rekon.call_budgets (account, class, tat) values ($1, 'all', clock_timestamp() + $2)
+  on conflict (account, class) do update set tat = greatest(rekon.call_budgets.tat, excluded.tat))
+select pg_notify('rekon_slow', $1) where not exists (select 1 from before where tat > clock_timestamp() + $2 - interval '250 milliseconds')";
 
 const WEATHER: &str = "-- store::limits::weather
-select rekon.weather($1, $2)";
+select rekon.weather($1, $2, $3)";
+
+const END_PROBE: &str = "-- store::limits::end_probe
+update rekon.breakers set probing_until = null where account = $1 and probing_until is not null";
 
 const OPEN: &str = "-- store::limits::open
 with opened as (
   insert into rekon.breakers (account, opened_at, probe_at, probes, reason)
   values ($1, clock_timestamp(), clock_timestamp() + $3, 0, $2)
-  on conflict (account) do update set opened_at = excluded.opened_at, probe_at = excluded.probe_at, probes = 0, reason = excluded.reason
+  on conflict (account) do update set opened_at = excluded.opened_at, probe_at = excluded.probe_at, probing_until = null, probes = 0, reason = excluded.reason
    where rekon.breakers.opened_at is null returning opened_at)
 insert into rekon.outages (account, from_at) select $1, opened_at from opened";
 
 const CLOSE: &str = "-- store::limits::close
-with closed as (update rekon.breakers set opened_at = null, probe_at = null, probes = 0 where account = $1 and opened_at is not null returning 1)
+with closed as (update rekon.breakers set opened_at = null, probe_at = null, probing_until = null, probes = 0 where account = $1 and opened_at is not null returning 1)
 update rekon.outages set until_at = clock_timestamp() where account = $1 and until_at is null and exists (select 1 from closed)";
 
 const OPEN_BREAKERS: &str = "-- store::limits::open_breakers
@@ -122,21 +130,34 @@ impl Store {
         })
     }
 
-    /// Nobody calls this account for `wait` from now: 429, Retry-After.
+    /// Nobody calls this account for `wait` from now: 429, Retry-After. Tells the processes that hold slots already.
     pub async fn push_back(&self, account: &str, wait: Duration) -> Result<(), StoreError> {
         sqlx::query(PUSH_BACK).bind(account).bind(interval(wait)).execute(self.pool()).await?;
         Ok(())
     }
 
-    /// May the account be asked? A probe is handed to one caller at a time.
-    pub async fn weather(&self, account: &str, probe_max: Duration) -> Result<Weather, StoreError> {
-        let secs = i32::try_from(probe_max.as_secs()).unwrap_or(i32::MAX);
-        let word: String = sqlx::query_scalar(WEATHER).bind(account).bind(secs).fetch_one(self.pool()).await?;
+    /// May the account be asked? A probe is handed to one caller at a time: the next one when [`Store::end_probe`] says that
+    /// it has ended, or after `probe_span`, and not before its pause of at most `probe_max` is over.
+    pub async fn weather(
+        &self,
+        account: &str,
+        probe_max: Duration,
+        probe_span: Duration,
+    ) -> Result<Weather, StoreError> {
+        let secs = |span: Duration| i32::try_from(span.as_secs()).unwrap_or(i32::MAX);
+        let weather = sqlx::query_scalar(WEATHER).bind(account).bind(secs(probe_max)).bind(secs(probe_span));
+        let word: String = weather.fetch_one(self.pool()).await?;
         Ok(match word.as_str() {
             "closed" => Weather::Closed,
             "probe" => Weather::Probe,
             _ => Weather::Open,
         })
+    }
+
+    /// A probe has ended, and the provider is not back.
+    pub async fn end_probe(&self, account: &str) -> Result<(), StoreError> {
+        sqlx::query(END_PROBE).bind(account).execute(self.pool()).await?;
+        Ok(())
     }
 
     /// Opens the account's breaker for every replica and begins an outage; no-op on an open one.

@@ -25,6 +25,8 @@ pub struct Run {
     pub started_at: DateTime<Utc>,
     /// The last sign of life.
     pub heartbeat_at: DateTime<Utc>,
+    /// The number under which it is held; whoever holds an older one has lost it.
+    pub attempt: i32,
 }
 
 /// Which rows a reconciliation is about.
@@ -60,26 +62,21 @@ pub struct Progress {
 const BEGIN: &str = "-- store::runs::begin
 insert into rekon.runs (job, slot, params, state, requested_by) values ($1, $2, $3, $4, $5)
 on conflict (job, slot) do nothing
-returning id, job, slot, params, state, started_at, heartbeat_at";
+returning id, job, slot, params, state, started_at, heartbeat_at, attempts";
 
 const UNFINISHED: &str = "-- store::runs::unfinished
-select id, job, slot, params, state, started_at, heartbeat_at from rekon.runs
+select id, job, slot, params, state, started_at, heartbeat_at, attempts from rekon.runs
  where job = $1 and params = $2 and state in ('running', 'incomplete') order by id desc limit 1 for update";
-
-const BY_ID: &str = "-- store::runs::by_id
-select id, job, slot, params, state, started_at, heartbeat_at from rekon.runs where id = $1";
 
 const LAST_SLOT: &str = "-- store::runs::last_slot
 select max(slot) from rekon.runs where job = $1 and requested_by = 'schedule'";
 
 const TAKE_UP: &str = "-- store::runs::take_up
-update rekon.runs set state = 'running', heartbeat_at = clock_timestamp(), finished_at = null where id = $1";
-
-const BEAT: &str = "-- store::runs::beat
-update rekon.runs set heartbeat_at = clock_timestamp() where id = $1";
+update rekon.runs set state = 'running', attempts = attempts + 1, heartbeat_at = clock_timestamp(), finished_at = null where id = $1
+returning attempts";
 
 const FINISH: &str = "-- store::runs::finish
-update rekon.runs set state = $2, finished_at = clock_timestamp(), report = $3 where id = $1";
+update rekon.runs set state = $3, finished_at = clock_timestamp(), report = $4 where id = $1 and attempts = $2 and state = 'running'";
 
 const ITEMS: &str = "-- store::runs::items
 insert into rekon.run_items (run_id, transaction_id, must_ask)
@@ -126,7 +123,7 @@ select count(*) as selected, count(*) filter (where i.must_ask) as must_ask,
 const PRUNE: &str = "-- store::runs::prune
 delete from rekon.runs where id in (select id from rekon.runs where state in ('done', 'failed', 'incomplete') and finished_at < clock_timestamp() - $1::interval limit $2)";
 
-fn to_run(row: &sqlx::postgres::PgRow) -> Result<Run, StoreError> {
+pub(super) fn to_run(row: &sqlx::postgres::PgRow) -> Result<Run, StoreError> {
     Ok(Run {
         id: row.try_get("id")?,
         job: row.try_get("job")?,
@@ -135,6 +132,7 @@ fn to_run(row: &sqlx::postgres::PgRow) -> Result<Run, StoreError> {
         state: row.try_get("state")?,
         started_at: row.try_get("started_at")?,
         heartbeat_at: row.try_get("heartbeat_at")?,
+        attempt: row.try_get("attempts")?,
     })
 }
 
@@ -172,34 +170,28 @@ pub async fn select_items(tx: &mut Tx, run_id: i64, selection: &Selection) -> Re
     Ok(done.rows_affected())
 }
 
-/// Marks a run as running again.
-pub async fn take_up(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
-    sqlx::query(TAKE_UP).bind(id).execute(&mut **tx).await?;
-    Ok(())
+/// Marks a run as running again, under a new number, which is returned: whoever had it has lost it.
+pub async fn take_up(tx: &mut Tx, id: i64) -> Result<i32, StoreError> {
+    Ok(sqlx::query_scalar(TAKE_UP).bind(id).fetch_one(&mut **tx).await?)
 }
 
 impl Store {
-    /// A run by id.
-    pub async fn run(&self, id: i64) -> Result<Option<Run>, StoreError> {
-        let row = sqlx::query(BY_ID).bind(id).fetch_optional(self.pool()).await?;
-        row.as_ref().map(to_run).transpose()
-    }
-
     /// The last slot that the schedule of a job has used.
     pub async fn last_slot(&self, job: &str) -> Result<Option<String>, StoreError> {
         Ok(sqlx::query_scalar(LAST_SLOT).bind(job).fetch_one(self.pool()).await?)
     }
 
-    /// A sign of life of a run.
-    pub async fn beat_run(&self, id: i64) -> Result<(), StoreError> {
-        sqlx::query(BEAT).bind(id).execute(self.pool()).await?;
-        Ok(())
-    }
-
-    /// Ends a run with its report.
-    pub async fn finish_run(&self, id: i64, state: &str, report: &serde_json::Value) -> Result<(), StoreError> {
-        sqlx::query(FINISH).bind(id).bind(state).bind(report).execute(self.pool()).await?;
-        Ok(())
+    /// Ends a run that is held under `attempt` with its report. False: somebody else has it by now, or has ended it, and
+    /// nothing was written.
+    pub async fn finish_run(
+        &self,
+        id: i64,
+        attempt: i32,
+        state: &str,
+        report: &serde_json::Value,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(FINISH).bind(id).bind(attempt).bind(state).bind(report).execute(self.pool()).await?;
+        Ok(done.rows_affected() > 0)
     }
 
     /// What a selection would ask: (account, selected, to be asked).

@@ -6,7 +6,11 @@
 
 use std::time::Duration;
 
-use crate::store::{Store, StoreError, Tx, limits::interval};
+use crate::store::{
+    Store, StoreError, Tx,
+    limits::interval,
+    runs::{Run, to_run},
+};
 
 /// A run that nobody had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +35,7 @@ pub struct Patience {
 const TAKE: &str = "-- store::slots::take
 update rekon.runs set state = 'running', attempts = attempts + 1, heartbeat_at = clock_timestamp(), finished_at = null
  where id = $1 and (state = 'queued' or state = 'running' and heartbeat_at < clock_timestamp() - $2::interval)
-returning attempts";
+returning id, job, slot, params, state, started_at, heartbeat_at, attempts";
 
 const BEAT: &str = "-- store::slots::beat
 update rekon.runs set heartbeat_at = clock_timestamp() where id = $1 and attempts = $2 and state = 'running'";
@@ -69,10 +73,11 @@ pub async fn find_lost(tx: &mut Tx, jobs: &[&str], patience: Patience) -> Result
 }
 
 impl Store {
-    /// Takes a run that is queued, or whose worker has been silent for `silent`; the number it is held under. `None`: it
-    /// has ended, or somebody has it.
-    pub async fn take_run(&self, id: i64, silent: Duration) -> Result<Option<i32>, StoreError> {
-        Ok(sqlx::query_scalar(TAKE).bind(id).bind(interval(silent)).fetch_optional(self.pool()).await?)
+    /// Takes a run that is queued, or whose worker has been silent for `silent`, under a new number. `None`: it has ended,
+    /// or somebody has it.
+    pub async fn take_run(&self, id: i64, silent: Duration) -> Result<Option<Run>, StoreError> {
+        let row = sqlx::query(TAKE).bind(id).bind(interval(silent)).fetch_optional(self.pool()).await?;
+        row.as_ref().map(to_run).transpose()
     }
 
     /// A sign of life of the worker that holds a run under this number. False: it has lost it.

@@ -1,9 +1,21 @@
 //! Hears `NOTIFY rekon_wake`: a cashier or a notification has made a row due, and its account's sweeper need not wait
-//! for its tick. A lost notification costs one tick and nothing else.
+//! for its tick. And `NOTIFY rekon_slow`: the provider wants to be left alone, and slots leased before are void. A lost
+//! notification costs one tick, or the calls of a quarter of a second.
 
 use sqlx::postgres::PgListener;
 
 use crate::store::{Store, StoreError};
+
+/// What was heard about an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// Something is due.
+    Wake(String),
+    /// Slots that were leased before are void.
+    Slow(String),
+}
+
+const SLOW: &str = "rekon_slow";
 
 /// A listening connection; it reconnects by itself.
 #[derive(Debug)]
@@ -15,12 +27,14 @@ impl Wakes {
     /// Listens; keeps one connection of the pool for as long as it lives.
     pub async fn listen(store: &Store) -> Result<Self, StoreError> {
         let mut listener = PgListener::connect_with(store.pool()).await?;
-        listener.listen("rekon_wake").await?;
+        listener.listen_all(["rekon_wake", SLOW]).await?;
         Ok(Self { listener })
     }
 
-    /// The account of the next wake-up.
-    pub async fn next(&mut self) -> Result<String, StoreError> {
-        Ok(self.listener.recv().await?.payload().to_owned())
+    /// The next notification.
+    pub async fn next(&mut self) -> Result<Heard, StoreError> {
+        let notification = self.listener.recv().await?;
+        let account = notification.payload().to_owned();
+        Ok(if notification.channel() == SLOW { Heard::Slow(account) } else { Heard::Wake(account) })
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use rekon::store::wake::{Heard, Wakes};
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::support::TestDb;
@@ -277,6 +278,44 @@ async fn a_push_back_delays_everybody() {
     .await;
     assert_eq!(after.granted, 2, "in one hour and in two");
     assert!(after.first_us > HOUR_US / 2);
+}
+
+#[tokio::test]
+async fn a_push_back_is_told_once_however_many_answers_said_it() {
+    let db = TestDb::new().await;
+    let mut heard = Wakes::listen(&db.another_store().await).await.unwrap();
+    db.store.push_back("shop", Duration::from_mins(5)).await.unwrap();
+    // A storm: ten more calls in flight come back with a 429 that asks for no more, and then one that does.
+    for _ in 0..10 {
+        db.store.push_back("shop", Duration::from_mins(4)).await.unwrap();
+    }
+    db.store.push_back("shop", Duration::from_mins(10)).await.unwrap();
+    db.store.pull("shop", &[]).await.unwrap();
+    let shop = || "shop".to_owned();
+    for said in [Heard::Slow(shop()), Heard::Slow(shop()), Heard::Wake(shop())] {
+        assert_eq!(heard.next().await.unwrap(), said);
+    }
+}
+
+/// What is lent goes to refunds before the cashier, to him before what is due, and last to a person's run, by how far ahead
+/// each may reach: a class that wants more than its reserve cannot keep one above it from a loan.
+#[tokio::test]
+async fn a_loan_goes_to_the_class_that_reaches_further() {
+    let db = TestDb::new().await;
+    let mut connection = db.connect().await;
+    let near = |class, hours| Ask {
+        share: 0,
+        spacing_us: HOUR_US,
+        near_us: hours * HOUR_US,
+        far_us: 0,
+        ..Ask::of(class, 1_000)
+    };
+    assert_eq!(take(&mut connection, near("due", 5)).await.granted, BURST + 5);
+    assert_eq!(take(&mut connection, near("adhoc", 4)).await.granted, 0, "what is due takes all that is near");
+    assert_eq!(take(&mut connection, near("cashier", 6)).await.granted, 1);
+    assert_eq!(take(&mut connection, near("due", 5)).await.granted, 0);
+    assert_eq!(take(&mut connection, near("refund", 7)).await.granted, 1);
+    assert_eq!(take(&mut connection, near("cashier", 6)).await.granted, 0);
 }
 
 #[tokio::test]

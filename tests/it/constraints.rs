@@ -8,6 +8,7 @@ mod order_changes;
 mod refunds;
 mod reservation;
 mod saga;
+mod shared;
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -54,12 +54,13 @@ fn outcome() -> Outcome {
 
 /// A run over every row there is.
 async fn run_over_everything(db: &TestDb) -> Run {
-    let id: i64 = db.value("insert into rekon.runs (job, slot) values ('reconcile', 'test') returning id").await;
+    let id: i64 =
+        db.value("insert into rekon.runs (job, slot, state) values ('reconcile', 'test', 'queued') returning id").await;
     db.run(&format!(
         "insert into rekon.run_items (run_id, transaction_id, must_ask) select {id}, id, true from rekon.transactions"
     ))
     .await;
-    db.store.run(id).await.unwrap().unwrap()
+    db.store.take_run(id, Duration::from_mins(1)).await.unwrap().unwrap()
 }
 
 async fn build(store: &Store, run: &Run) -> DayReport {

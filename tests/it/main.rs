@@ -16,6 +16,8 @@ mod crash;
 #[cfg(test)]
 mod day_report;
 #[cfg(test)]
+mod dearest;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod embedded;
@@ -33,6 +35,8 @@ mod providers;
 mod replicas;
 #[cfg(test)]
 mod report;
+#[cfg(test)]
+mod shared_token;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]

@@ -3,16 +3,23 @@
 
 use std::time::{Duration, Instant};
 
-use rekon::store::{
-    ConnectOptions, Store,
-    settle::{self, Batch, RawAnswer},
-    slots::{self, Patience},
+use rekon::{
+    engine::{
+        EngineError,
+        reconcile::{self, Days, End, Request},
+    },
+    store::{
+        ConnectOptions, Store,
+        runs::Progress,
+        settle::{self, Batch, RawAnswer},
+        slots::{self, Patience},
+    },
 };
 use sqlx::Connection as _;
 
 use crate::{
     sql::statement,
-    support::{TestDb, connect_options},
+    support::{TestDb, connect_options, shop::Shop},
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -23,18 +30,63 @@ const QUEUED: &str = "insert into rekon.runs (job, slot, state) values ('seal', 
 async fn a_run_has_one_worker_and_one_that_was_silent_loses_it() {
     let db = TestDb::new().await;
     let id: i64 = db.value(&format!("with n as ({QUEUED}) select id from n")).await;
-    assert_eq!(db.store.take_run(id, MINUTE).await.unwrap(), Some(1));
-    assert_eq!(db.store.take_run(id, MINUTE).await.unwrap(), None, "somebody has it");
+    let take = async || db.store.take_run(id, MINUTE).await.unwrap().map(|run| run.attempt);
+    assert_eq!(take().await, Some(1));
+    assert_eq!(take().await, None, "somebody has it");
     assert!(db.store.beat_taken(id, 1).await.unwrap());
     db.run("update rekon.runs set heartbeat_at = now() - interval '2 minutes'").await;
-    assert_eq!(db.store.take_run(id, MINUTE).await.unwrap(), Some(2), "its worker was silent");
+    assert_eq!(take().await, Some(2), "its worker was silent");
     assert!(!db.store.beat_taken(id, 1).await.unwrap(), "the first worker has lost it");
     let nothing = serde_json::json!({});
     assert_eq!(db.store.give_back_run(id, 1, 20, &nothing).await.unwrap(), None);
     assert_eq!(db.store.give_back_run(id, 2, 20, &nothing).await.unwrap(), Some(false));
     assert_eq!(db.text("select state from rekon.runs").await, "queued");
     db.run("update rekon.runs set state = 'done'").await;
-    assert_eq!(db.store.take_run(id, MINUTE).await.unwrap(), None, "it has ended");
+    assert_eq!(take().await, None, "it has ended");
+}
+
+#[tokio::test]
+async fn a_run_that_was_begun_anew_is_not_ended_by_the_worker_that_lost_it() {
+    let db = TestDb::new().await;
+    let id: i64 = db.value(&format!("with n as ({QUEUED}) select id from n")).await;
+    let (first, report) = (db.store.take_run(id, MINUTE).await.unwrap().unwrap(), serde_json::json!({ "sealed": 1 }));
+    db.run("update rekon.runs set heartbeat_at = now() - interval '2 minutes'").await;
+    let second = db.store.take_run(id, MINUTE).await.unwrap().unwrap();
+    // The first one was slow, not dead: it comes back and says that it is done.
+    assert!(!db.store.finish_run(id, first.attempt, "done", &report).await.unwrap());
+    assert_eq!(db.text("select (state, finished_at, report) from rekon.runs").await, "(running,,)");
+    assert!(db.store.finish_run(id, second.attempt, "incomplete", &report).await.unwrap());
+    assert!(!db.store.finish_run(id, second.attempt, "done", &report).await.unwrap(), "what has ended has ended");
+    assert_eq!(db.text("select (state, report) from rekon.runs").await, r#"(incomplete,"{""sealed"": 1}")"#);
+}
+
+/// The same for a reconciliation that a person started: taking it up is a new attempt.
+#[tokio::test]
+async fn a_reconciliation_that_was_taken_up_is_lost_to_the_process_that_began_it() {
+    let shop = Shop::open("", "").await;
+    let (begun, later) = (shop.work().await, shop.work().await);
+    let request = Request {
+        days: Days::YesterdayAndUnsettled,
+        accounts: Vec::new(),
+        fresh: DAY,
+        requested_by: "test".to_owned(),
+    };
+    let run = reconcile::begin(&begun.ctx, &request).await.unwrap();
+    assert!(matches!(reconcile::begin(&later.ctx, &request).await, Err(EngineError::Busy(_))));
+    shop.db.run("update rekon.runs set heartbeat_at = now() - interval '2 minutes'").await;
+    let taken_up = reconcile::begin(&later.ctx, &request).await.unwrap();
+    assert_eq!((taken_up.id, taken_up.attempt), (run.id, run.attempt + 1));
+    let deadline = begun.ctx.clock.now() + DAY;
+    let followed = reconcile::follow(&begun.ctx, &run, deadline, |_| {}).await;
+    assert!(matches!(followed, Err(EngineError::RunLost(id)) if id == run.id), "{followed:?}");
+    let finished = reconcile::finish(&begun.ctx, &run, End::Complete, &Progress::default()).await;
+    assert!(matches!(finished, Err(EngineError::RunLost(_))), "{finished:?}");
+    assert_eq!(shop.db.text("select state from rekon.runs").await, "running");
+    let (end, progress) = reconcile::follow(&later.ctx, &taken_up, deadline, |_| {}).await.unwrap();
+    reconcile::finish(&later.ctx, &taken_up, end, &progress).await.unwrap();
+    assert_eq!(shop.db.text("select state from rekon.runs").await, "done");
+    begun.stop().await;
+    later.stop().await;
 }
 
 #[tokio::test]

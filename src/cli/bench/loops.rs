@@ -209,6 +209,8 @@ impl Permit for Free {
     async fn call(&self, _kind: CallKind) -> Result<(), Denied> {
         Ok(())
     }
+
+    fn ended(&self, _kind: CallKind, _failure: Option<crate::providers::Failure>) {}
 }
 
 /// The wall clock: without a database there is no other.

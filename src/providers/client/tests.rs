@@ -33,6 +33,7 @@ impl Script {
 #[derive(Default)]
 struct Counting {
     calls: Mutex<Vec<CallKind>>,
+    ends: Mutex<Vec<(CallKind, Option<Failure>)>>,
     refuses: Option<CallKind>,
 }
 
@@ -44,11 +45,19 @@ impl Permit for Counting {
         self.calls.lock().unwrap().push(kind);
         Ok(())
     }
+
+    fn ended(&self, kind: CallKind, failure: Option<Failure>) {
+        self.ends.lock().unwrap().push((kind, failure));
+    }
 }
 
 impl Counting {
     fn calls(&self) -> Vec<CallKind> {
         self.calls.lock().unwrap().clone()
+    }
+
+    fn ends(&self) -> Vec<(CallKind, Option<Failure>)> {
+        self.ends.lock().unwrap().clone()
     }
 }
 
@@ -144,6 +153,7 @@ async fn a_refused_token_is_fetched_once_and_the_query_asked_once_more_under_a_n
     let permit = Counting::default();
     assert_eq!(query(&client, &permit).await.answer.observation, Observation::Paid);
     assert_eq!(permit.calls(), [CallKind::Token, CallKind::Query, CallKind::Token, CallKind::Query]);
+    assert_eq!(permit.ends(), [(CallKind::Query, None)], "a token that somebody else replaced is nobody's failure");
     let seen = script.seen();
     assert!(seen[3].contains("Bearer t-two"));
     assert_ne!(external_id(&seen[1]), external_id(&seen[3]));
@@ -157,6 +167,16 @@ async fn a_token_refused_twice_is_not_asked_for_a_third_time() {
     assert_eq!(result.answer.observation, Observation::Indeterminate);
     assert_eq!(result.failure, Some(Failure::Unauthorized));
     assert_eq!(script.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn one_failed_call_for_a_token_counts_once_however_many_queries_waited_for_it() {
+    let (client, script) = provider_answering(vec![Some((503, String::new()))]).await;
+    let permit = Counting::default();
+    let results = futures::future::join_all((0..30).map(|_| query(&client, &permit))).await;
+    assert!(results.iter().all(|r| r.failure == Some(Failure::ServerError) && r.meta.call_id.is_none()));
+    assert_eq!(script.seen().len(), 1);
+    assert_eq!(permit.ends(), [(CallKind::Token, Some(Failure::ServerError))]);
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ async fn a_caller_without_budget_does_not_speak_for_those_who_have_some() {
 async fn a_token_is_refreshed_at_nine_tenths_of_its_life() {
     let cache = TokenCache::default();
     let asked_at = Instant::now();
-    cache.store(asked_at, Ok(granted("t", 900))).unwrap();
+    cache.store(Ok(Token::granted(granted("t", 900), None, asked_at))).unwrap();
     let usable = |secs| cache.usable(asked_at + Duration::from_secs(secs)).is_some();
     assert!(usable(0) && usable(809));
     assert!(!usable(810) && !usable(900));
@@ -64,7 +64,7 @@ async fn a_token_is_refreshed_at_nine_tenths_of_its_life() {
 async fn an_old_token_that_lives_is_used_on_when_the_refresh_fails() {
     let cache = TokenCache::default();
     let almost_over = Instant::now().checked_sub(Duration::from_secs(850)).unwrap();
-    cache.store(almost_over, Ok(granted("old", 900))).unwrap();
+    cache.store(Ok(Token::granted(granted("old", 900), None, almost_over))).unwrap();
     let fetches = AtomicU32::new(0);
     for _ in 0..3 {
         let token = cache
@@ -77,7 +77,7 @@ async fn an_old_token_that_lives_is_used_on_when_the_refresh_fails() {
     }
     assert_eq!(fetches.load(Ordering::Relaxed), 1, "the refresh is tried again only after a pause");
     let dead = Instant::now().checked_sub(Duration::from_secs(901)).unwrap();
-    cache.store(dead, Ok(granted("dead", 900))).unwrap();
+    cache.store(Ok(Token::granted(granted("dead", 900), None, dead))).unwrap();
     assert!(cache.get(|| async { Err(TokenError::Unreadable) }).await.is_err());
 }
 
@@ -85,12 +85,33 @@ async fn an_old_token_that_lives_is_used_on_when_the_refresh_fails() {
 async fn a_refused_token_is_dropped_but_never_a_newer_one() {
     let cache = TokenCache::default();
     let old = cache.get(|| async { Ok(granted("old", 900)) }).await.unwrap();
-    cache.drop_if_current(&old);
+    cache.drop_refused(&old).await;
     let new = cache.get(|| async { Ok(granted("new", 900)) }).await.unwrap();
     assert_eq!(new.text, "new");
     // A slower call now comes back with its 401 for the old one.
-    cache.drop_if_current(&old);
+    cache.drop_refused(&old).await;
     assert_eq!(cache.get(|| async { Err(TokenError::Unreadable) }).await.unwrap().text, "new");
+}
+
+#[tokio::test]
+async fn while_one_refreshes_the_others_go_on_with_the_old_token() {
+    let cache = TokenCache::default();
+    let almost_over = Instant::now().checked_sub(Duration::from_secs(850)).unwrap();
+    cache.store(Ok(Token::granted(granted("old", 900), None, almost_over))).unwrap();
+    let (arrive, leave) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+    let refresh = cache.get(|| async {
+        arrive.notify_one();
+        leave.notified().await;
+        Ok(granted("new", 900))
+    });
+    let others = async {
+        arrive.notified().await;
+        let token = cache.get(|| async { Err(TokenError::Unreadable) }).await;
+        leave.notify_one();
+        token
+    };
+    let (new, old) = tokio::join!(refresh, others);
+    assert_eq!((new.unwrap().text.as_str(), old.unwrap().text.as_str()), ("new", "old"));
 }
 
 #[test]

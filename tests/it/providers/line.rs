@@ -27,6 +27,8 @@ impl Permit for Unlimited {
     async fn call(&self, _kind: CallKind) -> Result<(), Denied> {
         Ok(())
     }
+
+    fn ended(&self, _kind: CallKind, _failure: Option<Failure>) {}
 }
 
 /// An account of a provider and its simulator.

@@ -23,6 +23,8 @@ impl Permit for Counting {
         self.0.lock().unwrap().push(kind);
         Ok(())
     }
+
+    fn ended(&self, _kind: CallKind, _failure: Option<Failure>) {}
 }
 
 #[tokio::test]

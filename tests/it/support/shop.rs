@@ -17,7 +17,7 @@ use super::TestDb;
 /// What the simulator and the configuration call the account.
 pub(crate) const ACCOUNT: &str = "doku-main";
 pub(crate) const CLIENT: &str = "BRN-0240-1657686175289";
-const SECRET: &str = "SK-simulated-secret";
+pub(crate) const SECRET: &str = "SK-simulated-secret";
 pub(crate) const MERCHANT: &str = "2115";
 
 /// The shop.

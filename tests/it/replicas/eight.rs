@@ -1,0 +1,184 @@
+//! Eight replicas with more to ask than they may: killed at random moments, told to slow down, with clocks that are wrong.
+//! What reaches the provider's door stays within the budget and uses it up.
+//!
+//! `REKON_SOAK_SECS` makes them longer, so many seconds for each part, and asks for 95 % of the budget: that is for a machine
+//! with nothing else to do. A busy one loses slots, which are good for some milliseconds; it never gets more than there are.
+
+use std::time::{Duration, Instant};
+
+use rekon::sim::{Answer, CallBudget, Fault, Rng, Service, SimPayment};
+
+use super::{SECTIONS, all_end_in_order, replicas};
+use crate::support::{
+    process::Daemon,
+    shop::{ACCOUNT, CLIENT, Shop},
+};
+
+const REPLICAS: usize = 8;
+const BUDGET: CallBudget = CallBudget { per_second: 100, burst: 20 };
+const AT_A_HUNDRED: &str = "rate = { per_second = 100, burst = 20, concurrency = 16 }\ntimeout = \"5s\"\n\
+    [accounts.doku-main.ladder]\ndefault = [\"1s\"]\n";
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A shop with so much to ask that the budget is never enough.
+async fn overloaded(sections: &str) -> Shop {
+    let shop = Shop::open(AT_A_HUNDRED, sections).await;
+    for n in 0..3_000 {
+        let payment = SimPayment::exact(format!("INV{n}"), 5_000_000).answering(vec![Answer::status("01")]);
+        shop.sim.world().add_payment(SimPayment { reference_no: format!("R-{n}"), ..payment }).expect("it is new");
+    }
+    shop.db
+        .run(&format!(
+            "insert into rekon.transactions (account, partner_reference_no, reference_no, amount)
+             select '{ACCOUNT}', 'INV' || n, 'R-' || n, 50000 from generate_series(0, 2999) n"
+        ))
+        .await;
+    shop
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests' own variable; the program reads its environment in config")]
+fn soak() -> Option<Duration> {
+    std::env::var("REKON_SOAK_SECS")
+        .ok()
+        .map(|secs| Duration::from_secs(secs.parse().expect("REKON_SOAK_SECS is a number")))
+}
+
+fn part_lasts() -> Duration {
+    soak().unwrap_or(Duration::from_secs(4))
+}
+
+/// Percent of the budget that must be used while more is due than may be asked.
+fn must_be_used() -> u64 {
+    if soak().is_some() { 95 } else { 2 }
+}
+
+/// What came to the door from a moment on.
+struct Watched {
+    from_micros: u64,
+    began: Instant,
+}
+
+impl Watched {
+    /// From the next call on.
+    async fn from_now(shop: &Shop) -> Self {
+        let seen = shop.sim.world().arrivals().len();
+        loop {
+            if let Some(next) = shop.sim.world().arrivals().get(seen) {
+                return Self { from_micros: next.at_micros, began: Instant::now() };
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Calls since then, and the percentage of the budget that they are.
+    fn used(&self, shop: &Shop) -> (u64, u64) {
+        let lasted = u64::try_from(self.began.elapsed().as_micros()).expect("short");
+        let until = self.from_micros + lasted;
+        let came =
+            shop.sim.world().arrivals().iter().filter(|a| (self.from_micros..until).contains(&a.at_micros)).count();
+        let calls = u64::try_from(came).expect("few");
+        (calls, calls * 100 * 1_000_000 / (lasted * u64::from(BUDGET.per_second)))
+    }
+}
+
+/// Within 5 % in every window, and one token for all.
+fn assert_the_provider_was_spared(shop: &Shop) {
+    let world = shop.sim.world();
+    assert_eq!(world.max_excess(CLIENT, BUDGET, 5), 0, "the budget was exceeded");
+    assert_eq!(world.external_id_reuses(CLIENT), 0);
+    assert_eq!(world.arrivals().iter().filter(|a| a.service == Service::Token).count(), 1, "tokens");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_replicas_use_the_budget_up_and_kills_and_storms_do_not_break_it() {
+    let shop = overloaded(&SECTIONS.replace("[jobs.sweep]", "[jobs.sweep]\nlease = \"10s\"")).await;
+    let mut daemons = replicas(&shop, REPLICAS).await;
+    let mut rng = Rng::new(8);
+
+    let watched = Watched::from_now(&shop).await;
+    tokio::time::sleep(part_lasts()).await;
+    let (calls, percent) = watched.used(&shop);
+    println!("all alive: {calls} calls, {percent} % of the budget");
+    assert!(percent >= must_be_used(), "only {percent} % of the budget was used while rows were due");
+
+    let (watched, mut kills) = (Watched::from_now(&shop).await, 0);
+    while watched.began.elapsed() < part_lasts() {
+        tokio::time::sleep(Duration::from_millis(rng.between(100, 600).unsigned_abs())).await;
+        let unlucky = usize::try_from(rng.between(0, 7)).expect("an index");
+        daemons.swap_remove(unlucky).kill_9();
+        daemons.push(Daemon::spawn(&shop.config_text, &shop.env()));
+        kills += 1;
+    }
+    let (calls, percent) = watched.used(&shop);
+    println!("{kills} of them killed: {calls} calls, {percent} % of the budget");
+    assert!(percent >= must_be_used() / 2, "only {percent} % of the budget was used while processes were killed");
+
+    storms(&shop).await;
+    all_end_in_order(daemons).await;
+    assert_the_provider_was_spared(&shop);
+}
+
+/// The provider says 429 and "leave me alone for a second", again and again: after each there is a silence.
+async fn storms(shop: &Shop) {
+    let world = shop.sim.world();
+    let secs = RETRY_AFTER.as_secs();
+    let slow_down =
+        Fault::Http { http_status: 429, case_code: "00".into(), response_code: None, retry_after_secs: Some(secs) };
+    let (began, mut came) = (Instant::now(), Vec::new());
+    while began.elapsed() < part_lasts() {
+        let (said, seen) = (world.count_of(Service::Query, "4295100"), world.arrivals().len());
+        world.set_weather(Service::Query, Some(slow_down.clone()));
+        while world.count_of(Service::Query, "4295100") == said {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        world.set_weather(Service::Query, None);
+        came.push(calls_until_silence(shop, seen).await);
+    }
+    println!("{} storms; calls that came before all had heard: {came:?}", came.len());
+}
+
+/// Calls after the first `seen` until nobody called for as long as Retry-After said, less what a call may be on its way.
+async fn calls_until_silence(shop: &Shop, seen: usize) -> usize {
+    let least = u64::try_from(RETRY_AFTER.as_micros()).expect("short") * 7 / 10;
+    let began = Instant::now();
+    loop {
+        let at: Vec<u64> = shop.sim.world().arrivals().iter().skip(seen).map(|a| a.at_micros).collect();
+        if let Some(last) = at.windows(2).position(|pair| pair[1] - pair[0] > least) {
+            return last + 1;
+        }
+        assert!(
+            began.elapsed() < Duration::from_mins(1),
+            "Retry-After was not obeyed by all: no silence in {} calls",
+            at.len()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Slots, leases and slots of the calendar go by the database's clock. A process whose idea of it is wrong stamps its requests
+/// wrongly, and that is all.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_whose_clocks_are_half_a_second_off_keep_the_budget_all_the_same() {
+    let shop = overloaded(SECTIONS).await;
+    let mut working = Vec::new();
+    for _ in 0..REPLICAS {
+        working.push(shop.work().await);
+    }
+    let watched = Watched::from_now(&shop).await;
+    let store = shop.db.another_store().await;
+    while watched.began.elapsed() < part_lasts() {
+        let now = store.now().await.expect("the database answers");
+        for (n, replica) in working.iter().enumerate() {
+            let off = i64::try_from(n).expect("few") * 1_000 / 7 - 500;
+            replica.ctx.clock.set(now + chrono::TimeDelta::milliseconds(off));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (calls, percent) = watched.used(&shop);
+    println!("clocks from -500 to +500 ms: {calls} calls, {percent} % of the budget");
+    for replica in working {
+        replica.stop().await;
+    }
+    assert!(percent >= must_be_used(), "only {percent} % of the budget was used while rows were due");
+    assert_the_provider_was_spared(&shop);
+}
