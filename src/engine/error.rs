@@ -38,6 +38,12 @@ pub enum EngineError {
     /// A request that this provider cannot be sent.
     #[error("the provider cannot be asked: {0}")]
     Unaskable(String),
+    /// An export could not be read or written.
+    #[error("the export cannot be read or written: choose another place")]
+    Export(#[source] std::io::Error),
+    /// An export of another version.
+    #[error("this is an export of version {0}: prove it with the rekon that wrote it")]
+    ExportVersion(u32),
     /// Somebody else works on it right now.
     #[error("{0}: somebody else is working on it; try again")]
     Busy(String),
@@ -58,6 +64,8 @@ impl EngineError {
             | Self::Ambiguous { .. }
             | Self::UnknownAccount { .. }
             | Self::Account { .. }
+            | Self::Export(_)
+            | Self::ExportVersion(_)
             | Self::Unaskable(_) => false,
         }
     }

@@ -18,6 +18,7 @@ pub mod notifications;
 pub mod reads;
 pub mod refunds;
 pub mod runs;
+pub mod seals;
 pub mod settle;
 pub mod slots;
 mod target;
