@@ -43,6 +43,9 @@ alter table rekon.facts alter column hash set not null;
 alter table rekon.order_changes alter column hash set not null;
 create trigger facts_hashed before insert on rekon.facts for each row execute function rekon.facts_hashed();
 create trigger order_changes_hashed before insert on rekon.order_changes for each row execute function rekon.order_changes_hashed();
+-- Also where other triggers are off: a row without its hash would only be refused.
+alter table rekon.facts enable always trigger facts_hashed;
+alter table rekon.order_changes enable always trigger order_changes_hashed;
 comment on column rekon.facts.hash is 'SHA-256 over rekon.fact_text: also a fact that no decision used cannot change unseen.';
 comment on column rekon.order_changes.hash is 'SHA-256 over rekon.order_change_text.';
 

@@ -19,6 +19,7 @@ mod qris;
 mod recheck;
 mod reconcile;
 mod refunds;
+mod replay;
 mod report;
 mod serve;
 mod signals;
@@ -84,6 +85,7 @@ enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Verify(verify::Verify),
+    Replay(replay::ReplayCommand),
     Sim(sim::SimCommand),
     Demo(demo::Demo),
     Bench(bench::Bench),
@@ -106,6 +108,7 @@ impl Command {
             Self::Providers(command) => command.run(context),
             Self::Config(command) => command.run(context),
             Self::Verify(command) => command.run(context),
+            Self::Replay(command) => command.run(context),
             Self::Sim(command) => command.run(context),
             Self::Demo(command) => command.run(context),
             Self::Bench(command) => command.run(context),

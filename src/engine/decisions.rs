@@ -94,6 +94,13 @@ impl Written {
         self.batch.rows.push(row(loaded, &decision, now, occasion));
     }
 
+    /// Decides once and gives the entry that would be written, whether anything changed or not. Writes nothing.
+    pub(crate) fn again(loaded: &mut Loaded, rulebook: &Rulebook, now: DateTime<Utc>, kind: &str) -> Option<Entry> {
+        let mut written = Self::default();
+        drop(written.decide_once(loaded, rulebook, now, kind, true));
+        written.batch.entries.pop()
+    }
+
     fn decide_once(
         &mut self,
         loaded: &mut Loaded,

@@ -25,7 +25,7 @@ use crate::{
     },
     store::{
         self, Store, StoreError, Tx,
-        verify::{self as stored, Totals},
+        verify::{self as stored, Chain, Totals},
     },
 };
 
@@ -99,10 +99,10 @@ async fn prove(
     }
     let (mut behind, mut read) = (0, Totals::default());
     loop {
-        let chains = stored::page(&mut tx, behind, PAGE).await?;
-        let Some(last) = chains.last() else { break };
-        behind = last.row.case.order.id;
-        for chain in chains {
+        let ids = stored::page(&mut tx, behind, PAGE).await?;
+        let Some(last) = ids.last() else { break };
+        behind = *last;
+        for chain in chains(&mut tx, &ids, &mut prover).await? {
             let chain = ChainRecord::from(chain);
             count(&mut read, &chain);
             prover.chain(&chain);
@@ -125,6 +125,27 @@ async fn prove(
     }
     tx.commit().await.map_err(StoreError::from)?;
     Ok(prover.finish())
+}
+
+/// The chains of these rows. One that cannot be read is a break and not the end of the proof.
+async fn chains(tx: &mut Tx, ids: &[i64], prover: &mut Prover) -> Result<Vec<Chain>, StoreError> {
+    match stored::chains(tx, ids).await {
+        Err(StoreError::Inconsistent { .. }) => {}
+        read => return read,
+    }
+    let mut readable = Vec::new();
+    for id in ids {
+        match stored::chains(tx, &[*id]).await {
+            Ok(chain) => readable.extend(chain),
+            Err(error @ StoreError::Inconsistent { .. }) => {
+                let (account, partner_reference_no) = stored::name(tx, *id).await?;
+                let what = format!("it cannot be read: {error}");
+                prover.note(Break { account, partner_reference_no, entry_no: None, seal: None, what });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(readable)
 }
 
 /// Adds what hangs on a row.

@@ -86,6 +86,9 @@ pub struct Totals {
 const PAGE: &str = "-- store::verify::page
 select id from rekon.transactions where id > $1 order by id limit $2";
 
+const NAME: &str = "-- store::verify::name
+select account, partner_reference_no from rekon.transactions where id = $1";
+
 const ENTRIES: &str = "-- store::verify::entries
 select transaction_id, entry_no, at, upto_seq, kind, state, content, prev_hash, hash
   from rekon.journal where transaction_id = any($1) order by transaction_id, entry_no";
@@ -107,19 +110,28 @@ select (select count(*) from rekon.facts) as facts, (select count(*) from rekon.
 const BODIES: &str = "-- store::verify::bodies
 select hash, sha256(body) = hash from rekon.raw_answers where hash > $1 order by hash limit $2";
 
-/// The chains of the next `limit` rows after `behind`, by id; empty at the end.
-pub async fn page(tx: &mut Tx, behind: i64, limit: i64) -> Result<Vec<Chain>, StoreError> {
-    let ids: Vec<i64> = sqlx::query_scalar(PAGE).bind(behind).bind(limit).fetch_all(&mut **tx).await?;
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
+/// The next `limit` rows after `behind`, by id; none at the end.
+pub async fn page(tx: &mut Tx, behind: i64, limit: i64) -> Result<Vec<i64>, StoreError> {
+    Ok(sqlx::query_scalar(PAGE).bind(behind).bind(limit).fetch_all(&mut **tx).await?)
+}
+
+/// What a row is called: account and reference.
+pub async fn name(tx: &mut Tx, id: i64) -> Result<(String, String), StoreError> {
+    Ok(sqlx::query_as(NAME).bind(id).fetch_one(&mut **tx).await?)
+}
+
+/// The chains of these rows, by id.
+///
+/// # Errors
+/// [`StoreError::Inconsistent`] where a row of a table holds a word that nothing of ours wrote.
+pub async fn chains(tx: &mut Tx, ids: &[i64]) -> Result<Vec<Chain>, StoreError> {
     let mut lines: HashMap<(i64, i32), Vec<(String, Sen)>> = HashMap::new();
-    for row in sqlx::query(POSTINGS).bind(&ids).fetch_all(&mut **tx).await? {
+    for row in sqlx::query(POSTINGS).bind(ids).fetch_all(&mut **tx).await? {
         let key = (row.try_get("transaction_id")?, row.try_get("entry_no")?);
         lines.entry(key).or_default().push((row.try_get("account")?, cases::sen(&row, "sen")?));
     }
     let mut entries: HashMap<i64, Vec<StoredEntry>> = HashMap::new();
-    for row in sqlx::query(ENTRIES).bind(&ids).fetch_all(&mut **tx).await? {
+    for row in sqlx::query(ENTRIES).bind(ids).fetch_all(&mut **tx).await? {
         let id: i64 = row.try_get("transaction_id")?;
         let entry_no = row.try_get("entry_no")?;
         entries.entry(id).or_default().push(StoredEntry {
@@ -134,9 +146,9 @@ pub async fn page(tx: &mut Tx, behind: i64, limit: i64) -> Result<Vec<Chain>, St
             postings: lines.remove(&(id, entry_no)).unwrap_or_default(),
         });
     }
-    let (mut facts, mut changes) = (texts(tx, FACTS, &ids).await?, texts(tx, CHANGES, &ids).await?);
+    let (mut facts, mut changes) = (texts(tx, FACTS, ids).await?, texts(tx, CHANGES, ids).await?);
     let mut sealed: HashMap<i64, Vec<SealedEntry>> = HashMap::new();
-    for entry in seals::of_chains(tx, &ids).await? {
+    for entry in seals::of_chains(tx, ids).await? {
         sealed.entry(entry.transaction_id).or_default().push(entry);
     }
     let mut strays: HashMap<i64, usize> = HashMap::new();
@@ -144,7 +156,7 @@ pub async fn page(tx: &mut Tx, behind: i64, limit: i64) -> Result<Vec<Chain>, St
         let stray = strays.entry(id).or_default();
         *stray = stray.saturating_add(left.len());
     }
-    let rows = cases::read(tx, &ids).await?;
+    let rows = cases::read(tx, ids).await?;
     let chain = |row: Loaded| {
         let id = row.case.order.id;
         Chain {

@@ -34,6 +34,8 @@ mod replicas;
 #[cfg(test)]
 mod report;
 #[cfg(test)]
+mod sentinel;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod sql;

@@ -120,7 +120,7 @@ const OTHER: &str = "select c.table_name || '.' || c.column_name, format('update
       else 'coalesce(%1$I, 0) + 1' end, c.column_name),
     case c.table_name when 'postings' then 'where debit > 0' else '' end)
   from information_schema.columns c
- where c.table_schema = 'rekon' and c.table_name in ('facts', 'order_changes', 'journal', 'postings', 'refund_saga', 'sealed', 'seals')
+ where c.table_schema = 'rekon' and c.is_identity = 'NO' and c.table_name in ('facts', 'order_changes', 'journal', 'postings', 'refund_saga', 'sealed', 'seals')
  order by c.table_name, c.column_name";
 
 /// When a refund is looked at next and by whom, when it came where it is, the budget's day: no money depends on it, and it
@@ -192,7 +192,7 @@ async fn a_tail_that_was_cut_off_with_all_that_speaks_of_it_is_found_by_the_seal
         proof(&shop).await.breaks
     };
     let found = off(CUT_TAIL).await;
-    let cut = found.iter().find(|b| b.what.contains("its tail was cut off")).unwrap_or_else(|| panic!("{found:?}"));
+    let cut = found.iter().find(|b| b.what.contains("tail was cut off")).unwrap_or_else(|| panic!("{found:?}"));
     assert_eq!((cut.entry_no, cut.partner_reference_no.as_str()), (Some(last), "INV-1"));
     assert!(found.iter().any(|b| b.seal == "2026-11-19".parse().ok()), "{found:?}");
     // Whoever takes it out of the seal as well breaks the seal, and whoever makes that seal anew breaks the next one.

@@ -154,18 +154,10 @@ impl<'a> From<&'a Refund> for ContentRefund<'a> {
 }
 
 impl ContentRefund<'_> {
-    /// Is this the same refund, perhaps later?
-    fn is(&self, refund: &Refund) -> bool {
-        self.cause == refund.cause && self.sequence == refund.sequence && self.content_hash == refund.content_hash
-    }
-
-    /// The refund as it was. Its id and the bytes that are sent are those of `today`, the row's refunds as they stand.
-    fn as_it_was(&self, today: &[Refund]) -> Option<Refund> {
+    /// The refund as it was. Its id and the bytes that are sent are those of the same refund today.
+    fn as_it_was(&self, same: Option<&Refund>) -> Option<Refund> {
         let text = |text: &Option<Cow<'_, str>>| text.as_ref().map(|t| t.clone().into_owned());
         let amount = Sen::parse(&self.amount).ok()?;
-        let same = today.iter().find(|r| self.is(r)).or_else(|| {
-            today.iter().find(|r| r.cause == self.cause && r.sequence == self.sequence && r.amount == amount)
-        });
         let body = same.and_then(|r| r.request_body.clone());
         Some(Refund {
             id: same.map_or(0, |r| r.id),
@@ -265,11 +257,13 @@ impl Remembered {
         case.duplicate_reference = self.duplicate_reference;
         case.refunded_outside = Sen::parse(&self.refunded_outside).unwrap_or(Sen::ZERO);
         let given = self.given.as_ref().unwrap_or(&self.refunds);
-        case.refunds = given.iter().filter_map(|r| r.as_it_was(&case.refunds)).collect();
+        // Refunds come and stay, in the order of their ids.
+        let was = given.iter().enumerate().filter_map(|(nth, refund)| refund.as_it_was(case.refunds.get(nth)));
+        case.refunds = was.collect();
     }
 
-    /// The refunds as the decision left them: cause, amount, state.
-    pub(crate) fn refunds_left(&self) -> impl Iterator<Item = (Flag, Sen, RefundState)> {
-        self.refunds.iter().filter_map(|r| Some((r.cause, Sen::parse(&r.amount).ok()?, r.state)))
+    /// The refunds as the decision left them.
+    pub(crate) fn refunds_left(&self) -> Vec<Refund> {
+        self.refunds.iter().filter_map(|refund| refund.as_it_was(None)).collect()
     }
 }
