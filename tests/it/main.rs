@@ -30,6 +30,8 @@ mod process;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod replicas;
 #[cfg(test)]
 mod report;
