@@ -45,7 +45,8 @@ impl Explain {
 }
 
 fn page(explanation: &Explanation, lang: Lang) -> String {
-    let mut parts = vec![transactions::card(&explanation.transaction), why(explanation, lang), timeline(explanation, lang)];
+    let mut parts =
+        vec![transactions::card(&explanation.transaction), why(explanation, lang), timeline(explanation, lang)];
     if let Some(facts) = facts(explanation, lang) {
         parts.push(facts);
     }
@@ -104,8 +105,7 @@ fn why(explanation: &Explanation, lang: Lang) -> String {
     if rules(&now.because) != rules(&explanation.because) {
         let flags = now.flags.join(", ");
         let heading = lang.pick("As it stands now", "Keadaan sekarang");
-        write!(text, "\n{heading}: {}{{{flags}}}{}", now.state.as_str(), reasons(&now.because))
-            .unwrap_or_default();
+        write!(text, "\n{heading}: {}{{{flags}}}{}", now.state.as_str(), reasons(&now.because)).unwrap_or_default();
     }
     text
 }
@@ -132,7 +132,8 @@ fn reasons(reasons: &[Because]) -> String {
 
 /// Facts and the merchant's changes, which share one sequence.
 fn timeline(explanation: &Explanation, lang: Lang) -> String {
-    let mut lines: Vec<(i32, Vec<String>)> = explanation.facts.iter().map(|fact| (fact.row.seq, fact_line(&fact.row))).collect();
+    let mut lines: Vec<(i32, Vec<String>)> =
+        explanation.facts.iter().map(|fact| (fact.row.seq, fact_line(&fact.row))).collect();
     lines.extend(explanation.changes.iter().map(|change| {
         let what = if change.status_from == change.status_to {
             "order changed".to_owned()

@@ -18,10 +18,8 @@ use crate::{
 
 /// Decide a day again from stored facts, and say where anything comes out otherwise
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit code 5: a stored decision is not what the same rules say of the same facts.\n\n\
-                        Example: rekon replay --date 2026-11-19 --policy stricter.toml"
-)]
+#[command(after_help = "Exit code 5: a stored decision is not what the same rules say of the same facts.\n\n\
+                        Example: rekon replay --date 2026-11-19 --policy stricter.toml")]
 pub(crate) struct ReplayCommand {
     /// The WIB day, as 2026-11-19
     #[arg(long, value_name = "D")]
@@ -66,7 +64,14 @@ fn told(replay: &Replay) -> String {
         let rows = replay.differences.iter().flat_map(|d| {
             d.what.iter().map(|(field, stored, again)| {
                 let (stored, again) = (stored.to_string(), again.to_string());
-                vec![d.account.clone(), d.partner_reference_no.clone(), d.entry_no.to_string(), field.clone(), stored, again]
+                vec![
+                    d.account.clone(),
+                    d.partner_reference_no.clone(),
+                    d.entry_no.to_string(),
+                    field.clone(),
+                    stored,
+                    again,
+                ]
             })
         });
         let header = ["account", "partner_reference_no", "entry", "field", "stored", "decided again"];
@@ -93,7 +98,10 @@ fn other_world(what_if: &WhatIf) -> String {
         let sums: [Sen; 3] = [sum.stored, sum.other, sum.other.minus(sum.stored)];
         [account.clone()].into_iter().chain(sums.map(|sen| sen.to_string())).collect()
     });
-    parts.push(format!("Balances (debit less credit)\n{}", table(&["account", "rupiah", "then", "difference"], &[1, 2, 3], accounts)));
+    parts.push(format!(
+        "Balances (debit less credit)\n{}",
+        table(&["account", "rupiah", "then", "difference"], &[1, 2, 3], accounts)
+    ));
     if !rows.is_empty() {
         let rows = rows.iter().map(|row| {
             vec![row.account.clone(), row.partner_reference_no.clone(), row.stored.clone(), row.other.clone()]

@@ -16,7 +16,9 @@ use crate::engine::verify::{self, Proof};
 
 /// Prove journal, postings, facts, refunds and seals against their hashes
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code 5: something was changed behind rekon's back.\n\nExample: rekon verify --export 2026-11-19.jsonl")]
+#[command(
+    after_help = "Exit code 5: something was changed behind rekon's back.\n\nExample: rekon verify --export 2026-11-19.jsonl"
+)]
 pub(crate) struct Verify {
     /// Write every chain and seal to this file too, for a proof without the database
     #[arg(long, value_name = "FILE", conflicts_with = "offline")]

@@ -139,7 +139,7 @@ pub async fn explain(
     let mut bodies: BTreeMap<i32, Vec<u8>> = evidence.bodies.into_iter().collect();
     let facts = evidence.facts.into_iter().map(|row| {
         let body = bodies.remove(&row.seq);
-        told(row, &used, body, lang)
+        told(row, &used, body.as_deref(), lang)
     });
     Ok(Explanation {
         at: evidence.at,
@@ -176,7 +176,7 @@ async fn standing(
 }
 
 /// A fact with what became of it.
-fn told(row: FactRow, used: &BTreeSet<i64>, body: Option<Vec<u8>>, lang: Lang) -> FactTold {
+fn told(row: FactRow, used: &BTreeSet<i64>, body: Option<&[u8]>, lang: Lang) -> FactTold {
     let is_used = used.contains(&i64::from(row.seq));
     let ignored = (!is_used).then(|| {
         if row.source == Source::Notification.as_str() {
@@ -184,12 +184,15 @@ fn told(row: FactRow, used: &BTreeSet<i64>, body: Option<Vec<u8>>, lang: Lang) -
         } else if row.echo == Echo::Wrong.as_str() {
             lang.pick("it speaks of another payment or merchant", "menyebut pembayaran atau merchant lain")
         } else if row.observation == Observation::Indeterminate.as_str() || row.echo == Echo::Silent.as_str() {
-            lang.pick("it says nothing for certain about this payment", "tidak memastikan apa pun tentang pembayaran ini")
+            lang.pick(
+                "it says nothing for certain about this payment",
+                "tidak memastikan apa pun tentang pembayaran ini",
+            )
         } else {
             lang.pick("no rule that holds now stands on it", "tidak ada aturan yang berlaku bersandar padanya")
         }
     });
-    FactTold { row, is_used, ignored, excerpt: body.as_deref().map(excerpt) }
+    FactTold { row, is_used, ignored, excerpt: body.map(excerpt) }
 }
 
 /// The reasons of a journal entry.
@@ -203,16 +206,13 @@ fn because(content: &Value, lang: Lang) -> Vec<Because> {
             let facts = reason.get("facts").and_then(Value::as_array);
             Because {
                 rule: id.to_owned(),
-                sentence: Rule::ALL
-                    .into_iter()
-                    .find(|rule| rule.id() == id)
-                    .map_or(
-                        lang.pick(
-                            "A rule that this version of rekon does not know.",
-                            "Aturan yang tidak dikenal oleh versi rekon ini.",
-                        ),
-                        |rule| lang.rule(rule),
+                sentence: Rule::ALL.into_iter().find(|rule| rule.id() == id).map_or(
+                    lang.pick(
+                        "A rule that this version of rekon does not know.",
+                        "Aturan yang tidak dikenal oleh versi rekon ini.",
                     ),
+                    |rule| lang.rule(rule),
+                ),
                 inputs: reason.get("inputs").cloned().unwrap_or_default(),
                 facts: facts.into_iter().flatten().filter_map(Value::as_i64).collect(),
             }
@@ -239,7 +239,10 @@ fn balances(journal: &[EntryRow]) -> Vec<Balance> {
 fn what_next(row: &TransactionRow, now: DateTime<Utc>, lang: Lang) -> Vec<String> {
     let mut next = vec![match row.next_check_at {
         Some(at) if at <= now => lang
-            .pick("It is due: the next sweep asks the provider.", "Sudah waktunya: putaran berikut menanyakan penyedia.")
+            .pick(
+                "It is due: the next sweep asks the provider.",
+                "Sudah waktunya: putaran berikut menanyakan penyedia.",
+            )
             .to_owned(),
         Some(at) => {
             let asked = lang.pick("The provider is asked again at", "Penyedia ditanya lagi pada");

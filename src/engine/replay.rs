@@ -67,8 +67,14 @@ pub async fn replay(
     mut seen: impl FnMut(&Replay),
 ) -> Result<Replay, EngineError> {
     let mut tx = store.begin_reading().await?;
-    let mut replay =
-        Replay { day, rows: 0, entries: 0, different: 0, differences: Vec::new(), what_if: other.map(|_| WhatIf::default()) };
+    let mut replay = Replay {
+        day,
+        rows: 0,
+        entries: 0,
+        different: 0,
+        differences: Vec::new(),
+        what_if: other.map(|_| WhatIf::default()),
+    };
     let (mut books, mut behind) = (Books::default(), 0);
     loop {
         let ids = replay::decided(&mut tx, (day.start(), day.end()), behind, IDS).await?;

@@ -334,10 +334,7 @@ fn limits(config: &Config) -> Limits {
         keep_raw_answers: config.jobs.prune.keep_raw_answers,
         keep_commands: config.jobs.prune.keep_commands,
         keep_notifications: config.jobs.prune.keep_notifications,
-        sentinel: SentinelSettings {
-            every: config.jobs.sentinel.every,
-            slice: i64::from(config.jobs.sentinel.slice),
-        },
+        sentinel: SentinelSettings { every: config.jobs.sentinel.every, slice: i64::from(config.jobs.sentinel.slice) },
     }
 }
 

@@ -34,11 +34,7 @@ pub struct Pass {
 }
 
 /// Makes the next pass, if one is due and no other replica makes it. `accounts` are all that are configured.
-pub async fn pass(
-    store: &Store,
-    settings: SentinelSettings,
-    accounts: &[String],
-) -> Result<Option<Pass>, EngineError> {
+pub async fn pass(store: &Store, settings: SentinelSettings, accounts: &[String]) -> Result<Option<Pass>, EngineError> {
     let Some(turn) = store.sentinel_turn(settings.every).await? else { return Ok(None) };
     let begun = std::time::Instant::now();
     let mut reading = store.begin_reading().await?;
@@ -60,7 +56,8 @@ pub async fn pass(
 fn stops(found: &[Violation], accounts: &[String]) -> Vec<(String, String)> {
     let mut stops = BTreeMap::new();
     for violation in found {
-        let row = if violation.transaction_id > 0 { format!(" (row {})", violation.transaction_id) } else { String::new() };
+        let row =
+            if violation.transaction_id > 0 { format!(" (row {})", violation.transaction_id) } else { String::new() };
         let why = format!(
             "the rule {} is broken{row}: {}; `rekon verify` names all that is",
             violation.invariant, violation.what

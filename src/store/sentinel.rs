@@ -117,7 +117,8 @@ impl Store {
 
 /// The rows of a pass: what is new, the next `slice` of all rows, what was found before. At most `slice` of each.
 pub async fn pick(tx: &mut Tx, turn: &Turn, slice: i64) -> Result<Picked, StoreError> {
-    let new: Vec<(i64, DateTime<Utc>)> = sqlx::query_as(NEW).bind(turn.new_from).bind(slice).fetch_all(&mut **tx).await?;
+    let new: Vec<(i64, DateTime<Utc>)> =
+        sqlx::query_as(NEW).bind(turn.new_from).bind(slice).fetch_all(&mut **tx).await?;
     let next: Vec<i64> = sqlx::query_scalar(NEXT).bind(turn.behind_id).bind(slice).fetch_all(&mut **tx).await?;
     let before: Vec<i64> = sqlx::query_scalar(FOUND_BEFORE).bind(slice).fetch_all(&mut **tx).await?;
     let is_last = i64::try_from(next.len()).unwrap_or(0) < slice;
@@ -144,9 +145,7 @@ pub async fn look(tx: &mut Tx, ids: &[i64]) -> Result<Vec<Violation>, StoreError
         }
     }
     found.sort();
-    found.dedup_by(|a, b| {
-        (&a.invariant, &a.account, a.transaction_id) == (&b.invariant, &b.account, b.transaction_id)
-    });
+    found.dedup_by(|a, b| (&a.invariant, &a.account, a.transaction_id) == (&b.invariant, &b.account, b.transaction_id));
     Ok(found)
 }
 

@@ -36,7 +36,9 @@ async fn a_day() -> (Shop, Rulebook) {
     shop.until(&Shop::end_of(late), "paid{}").await;
     shop.db.run(&format!("update rekon.transactions set order_status = 'fulfilled' where id = {more}")).await;
     shop.db.run(&format!("update rekon.transactions set order_status = 'cancelled' where id = {late}")).await;
-    shop.db.run(&format!("update rekon.transactions set expires_at = now() + interval '1 day' where id = {open}")).await;
+    shop.db
+        .run(&format!("update rekon.transactions set expires_at = now() + interval '1 day' where id = {open}"))
+        .await;
     let ends = [(late, "held{cancelled_after_paid}"), (less, "held{underpaid}"), (slip, "paid{}")];
     for (id, end) in ends.into_iter().chain([(more, "paid{overpaid}"), (gone, "refunded{paid_after_cancel}")]) {
         shop.until(&Shop::end_of(id), end).await;
@@ -65,7 +67,9 @@ async fn a_day_decided_again_is_the_same_byte_for_byte() {
     assert!(replay.different > 3, "{replay:?}");
     let named: Vec<&str> = replay.differences[0].what.iter().map(|(field, ..)| field.as_str()).collect();
     assert!(named.contains(&"evidence") && named.contains(&"paid_amount"), "{named:?}");
-    shop.db.run("set session_replication_role = replica; delete from rekon.terms; set session_replication_role = default").await;
+    shop.db
+        .run("set session_replication_role = replica; delete from rekon.terms; set session_replication_role = default")
+        .await;
     let replay = again(&shop, None).await;
     assert_eq!(replay.different, replay.entries, "what was decided under unknown terms cannot be decided again");
 }
@@ -88,9 +92,15 @@ async fn a_replay_writes_nothing_and_says_what_another_policy_would_have_done() 
     let overpaid = &what_if.refunds["overpaid"];
     assert_eq!((overpaid.stored_amount, overpaid.other_amount), (Sen::rupiah(20_000), Sen::ZERO));
     let underpaid = &what_if.refunds["underpaid"];
-    assert_eq!((underpaid.stored, underpaid.other_amount, underpaid.other_alone), (0, Sen::rupiah(100_000), Sen::rupiah(100_000)));
+    assert_eq!(
+        (underpaid.stored, underpaid.other_amount, underpaid.other_alone),
+        (0, Sen::rupiah(100_000), Sen::rupiah(100_000))
+    );
     let suspense = &what_if.balances["suspense:overpaid"];
     assert_eq!((suspense.stored, suspense.other), (Sen::ZERO, Sen::rupiah(-170_000)), "the whole row is held");
-    assert!(what_if.rows.iter().any(|row| row.stored == "paid{overpaid}" && row.other == "held{overpaid}"), "{what_if:?}");
+    assert!(
+        what_if.rows.iter().any(|row| row.stored == "paid{overpaid}" && row.other == "held{overpaid}"),
+        "{what_if:?}"
+    );
     assert_eq!(shop.db.text(everything).await, before, "nothing was written");
 }

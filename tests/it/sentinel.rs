@@ -116,8 +116,16 @@ fn every_rule_is_a_metric_stands_in_the_manual_and_has_its_damage_here() {
     assert_eq!(numbers, [0_i32; 0], "the thirty are listed");
     // What it names in code style is a rule here, a test, or a rule of the database.
     let known = sources(root);
-    let words = manual.lines().filter(|line| line.starts_with("| ")).flat_map(|line| line.split('`').skip(1).step_by(2));
-    let unknown: Vec<_> = words.filter(|word| !rules.contains(word) && [format!("fn {word}("), format!(" {word} "), format!("'{word}'")].iter().all(|text| !known.contains(text))).collect();
+    let words =
+        manual.lines().filter(|line| line.starts_with("| ")).flat_map(|line| line.split('`').skip(1).step_by(2));
+    let unknown: Vec<_> = words
+        .filter(|word| {
+            !rules.contains(word)
+                && [format!("fn {word}("), format!(" {word} "), format!("'{word}'")]
+                    .iter()
+                    .all(|text| !known.contains(text))
+        })
+        .collect();
     assert!(unknown.is_empty(), "docs/invariants.md names what is not there: {unknown:?}");
     let missing: Vec<_> = rules.iter().filter(|rule| !manual.contains(&format!("`{rule}`"))).collect();
     assert!(missing.is_empty(), "docs/invariants.md lacks {missing:?}");
@@ -143,7 +151,11 @@ async fn each_rule_of_money_that_is_broken_is_found_in_the_next_pass_and_stops_t
 #[tokio::test(flavor = "multi_thread")]
 async fn no_refund_leaves_an_account_whose_rows_break_a_rule_and_status_says_why() {
     let shop = settled().await;
-    shop.db.run(&format!("{OFF}; update rekon.transactions set fee_amount = 1, refunded_amount = refunded_amount + 1; {ON}")).await;
+    shop.db
+        .run(&format!(
+            "{OFF}; update rekon.transactions set fee_amount = 1, refunded_amount = refunded_amount + 1; {ON}"
+        ))
+        .await;
     let found = pass(&shop.db).await.found;
     assert!(found.iter().any(|v| v.invariant == "refunds_add_up"), "{found:?}");
     let more = SimPayment {
@@ -164,7 +176,9 @@ async fn no_refund_leaves_an_account_whose_rows_break_a_rule_and_status_says_why
     assert!(overview.refunds_stopped[0].reason.contains("is broken (row 1)"), "{:?}", overview.refunds_stopped);
     assert!(!overview.violations.is_empty());
     // Mended, it is no longer counted; what stopped stays stopped until people have looked.
-    shop.db.run(&format!("{OFF}; update rekon.transactions set refunded_amount = refunded_amount - 1 where id = 1; {ON}")).await;
+    shop.db
+        .run(&format!("{OFF}; update rekon.transactions set refunded_amount = refunded_amount - 1 where id = 1; {ON}"))
+        .await;
     assert_eq!(pass(&shop.db).await.found, []);
     assert!(gauges(&shop.db).await.is_empty());
     assert_eq!(shop.db.store.overview().await.expect("the database answers").refunds_stopped.len(), 1);

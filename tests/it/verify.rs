@@ -39,9 +39,7 @@ async fn proof(shop: &Shop) -> Proof {
 async fn after(sql: &str) -> Vec<String> {
     let shop = settled().await;
     assert_eq!(proof(&shop).await.broken, 0, "an honest ledger proves itself");
-    shop.db
-        .run(&format!("{OFF}; {sql}; {ON}"))
-        .await;
+    shop.db.run(&format!("{OFF}; {sql}; {ON}")).await;
     let found = proof(&shop).await;
     found
         .breaks

@@ -66,7 +66,9 @@ pub(super) const fn flag(flag: Flag) -> (&'static str, &'static str) {
         Flag::Scale => ("jumlah bayar adalah yang diharapkan kali pangkat sepuluh", "tanyakan jumlah yang benar"),
         Flag::Identity => ("jawaban menyebut pembayaran atau merchant lain", "cocokkan referensi dengan penyedia"),
         Flag::AmountChanged => ("PAID berikutnya menyebut jumlah lain", "tanyakan ke penyedia jumlah yang benar"),
-        Flag::DuplicateReference => ("dua pesanan memakai satu referensi penyedia", "cari tahu pesanan mana yang dibayar"),
+        Flag::DuplicateReference => {
+            ("dua pesanan memakai satu referensi penyedia", "cari tahu pesanan mana yang dibayar")
+        }
         Flag::Regression => ("penyedia menyebut pembayaran lunas sebagai mati", "minta kata akhir dari penyedia"),
         Flag::RefundedOutside => ("uang kembali bukan oleh rekon", "nyatakan refund di luar itu"),
         Flag::RefundUnknown => ("nasib sebuah refund tidak diketahui", "tanyakan dengan partner_refund_no-nya"),
@@ -78,7 +80,9 @@ pub(super) const fn flag(flag: Flag) -> (&'static str, &'static str) {
         Flag::DuplicatePayment => ("dua pembayaran untuk satu pesanan", "kembalikan yang kedua"),
         Flag::Underpaid => ("dibayar kurang", "tagih sisanya, terima, atau kembalikan uangnya"),
         Flag::Overpaid => ("dibayar lebih", "setujui refund selisihnya"),
-        Flag::RefundBlocked => ("refund terutang dan tidak bisa jalan sendiri", "lihat alasan refund; kembalikan manual"),
+        Flag::RefundBlocked => {
+            ("refund terutang dan tidak bisa jalan sendiri", "lihat alasan refund; kembalikan manual")
+        }
         Flag::Stuck => ("lama setelah masa pantau belum dibayar dan belum ditutup", "tanyakan ke penyedia"),
         Flag::TimeSkew => ("waktu dari penyedia meleset", "cocokkan jam dengan penyedia"),
         Flag::UnknownAccount => ("akunnya tidak dikonfigurasi", "tambahkan di [accounts]"),

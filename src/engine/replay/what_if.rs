@@ -19,7 +19,7 @@ use crate::{
         state::{Flag, Flags, State},
     },
     engine::{
-        decisions::Written,
+        decisions::{Written, content::Remembered},
         replay::{MOST_LISTED, past::Past},
         rulebook::Rulebook,
     },
@@ -148,11 +148,11 @@ impl WhatIf {
 fn stored_end(past: &Past, until: DateTime<Utc>) -> End {
     let entries = (0..past.entries()).take_while(|nth| past.at(*nth).is_some_and(|at| at < until)).count();
     let last = entries.checked_sub(1).and_then(|nth| past.remembered(nth));
-    let prior = last.map_or_else(Prior::default, |remembered| remembered.prior());
+    let prior = last.map_or_else(Prior::default, Remembered::prior);
     End {
         state: prior.state,
         flags: prior.flags,
-        refunds: last.map(|remembered| remembered.refunds_left()).unwrap_or_default(),
+        refunds: last.map(Remembered::refunds_left).unwrap_or_default(),
         balances: past.balances(entries),
     }
 }
@@ -185,17 +185,14 @@ fn other_end(past: &Past, other: &Rulebook, until: DateTime<Utc>) -> End {
     for moment in moments(past, until) {
         let mut row = past.row_today();
         past.rewind(&mut row.case, moment.seq, moment.at);
-        let gone = match moment.entry.and_then(|nth| past.remembered(nth)) {
-            Some(remembered) => {
-                remembered.restore(&mut row.case);
-                outside = row.case.refunded_outside;
-                std::mem::take(&mut row.case.refunds)
-            }
-            None => {
-                first_heard(&mut row.case, moment.seq);
-                row.case.refunded_outside = outside;
-                Vec::new()
-            }
+        let gone = if let Some(remembered) = moment.entry.and_then(|nth| past.remembered(nth)) {
+            remembered.restore(&mut row.case);
+            outside = row.case.refunded_outside;
+            std::mem::take(&mut row.case.refunds)
+        } else {
+            first_heard(&mut row.case, moment.seq);
+            row.case.refunded_outside = outside;
+            Vec::new()
         };
         row.case.refunds = along(std::mem::take(&mut end.refunds), &gone);
         row.case.prior = Prior { state: end.state, flags: end.flags.clone(), closed_seq };

@@ -95,7 +95,8 @@ pub fn verify_export(mut file: impl BufRead, mut seen: impl FnMut(&Proof)) -> Re
                 if (chains, entries) != (prover.proof.rows, prover.proof.entries)
                     || sha256 != hex::encode(digest.clone().finalize())
                 {
-                    prover.say("the export is not what was written: a line was changed, added or taken away".to_owned());
+                    prover
+                        .say("the export is not what was written: a line was changed, added or taken away".to_owned());
                 }
             }
             Ok(_) => prover.say(format!("line {number} stands in the wrong place")),

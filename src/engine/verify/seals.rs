@@ -52,18 +52,25 @@ impl Seals {
         let mut found = Vec::new();
         for sealed in &chain.sealed {
             let Some((record, seal)) = self.0.get_mut(&sealed.seal_no) else {
-                found.push((Some(sealed.entry_no), format!("it was sealed by seal {}, which is missing", sealed.seal_no)));
+                found.push((
+                    Some(sealed.entry_no),
+                    format!("it was sealed by seal {}, which is missing", sealed.seal_no),
+                ));
                 continue;
             };
             let entry = chain.entries.iter().find(|entry| entry.entry_no == sealed.entry_no);
             let day = record.day;
             match entry {
                 None => {
-                    let what = format!("the seal of {day} covers this entry, and it is gone: the chain's tail was cut off");
+                    let what =
+                        format!("the seal of {day} covers this entry, and it is gone: the chain's tail was cut off");
                     found.push((Some(sealed.entry_no), what));
                 }
                 Some(entry) if entry.hash != sealed.hash => {
-                    found.push((Some(sealed.entry_no), format!("the seal of {day} covers it with another hash: it was rewritten")));
+                    found.push((
+                        Some(sealed.entry_no),
+                        format!("the seal of {day} covers it with another hash: it was rewritten"),
+                    ));
                 }
                 Some(_) => {}
             }
@@ -89,7 +96,8 @@ impl Seals {
                 say(format!("it covers {} chains, and {chains} are there", record.chains));
             }
             if record.head != hex::encode(head) {
-                say("its chains do not give its hash: a chain, what it covers, or the seal itself was changed".to_owned());
+                say("its chains do not give its hash: a chain, what it covers, or the seal itself was changed"
+                    .to_owned());
             }
             before.clone_from(&record.head);
         }

@@ -108,7 +108,12 @@ async fn explain_shows_the_decision_its_evidence_and_where_the_money_is() {
                {"account": "provider_clearing", "side": "Dr", "amount": "150000.00"}])
     );
     let indonesian = worked.run(&["explain", "MORE", "--lang", "id"]).ends(0).stdout;
-    for part in ["Mengapa (diputuskan ", "amount.over: Dibayar lebih dari yang diharapkan", "Penyedia ditanya lagi pada ", "#1 dipakai"] {
+    for part in [
+        "Mengapa (diputuskan ",
+        "amount.over: Dibayar lebih dari yang diharapkan",
+        "Penyedia ditanya lagi pada ",
+        "#1 dipakai",
+    ] {
         assert!(indonesian.contains(part), "no {part:?} in\n{indonesian}");
     }
     let waiting = worked.run(&["explain", "OPEN"]).ends(0).stdout;

@@ -192,8 +192,14 @@ async fn what_a_seal_covers_is_an_entry_and_stays() {
 #[tokio::test]
 async fn a_fact_and_a_change_carry_the_hash_of_their_own_text() {
     let db = with_payment().await;
-    db.run(&fact(1, "c1", "PAID", "150000").replace("profile_hash)", "profile_hash, hash)").replace("'p')", "'p', '\\x00')")).await;
-    db.run("update rekon.transactions set seq = 1; update rekon.transactions set expires_at = '2026-11-20 10:00+07'").await;
+    db.run(
+        &fact(1, "c1", "PAID", "150000")
+            .replace("profile_hash)", "profile_hash, hash)")
+            .replace("'p')", "'p', '\\x00')"),
+    )
+    .await;
+    db.run("update rekon.transactions set seq = 1; update rekon.transactions set expires_at = '2026-11-20 10:00+07'")
+        .await;
     let honest = "select (select bool_and(f.hash = sha256(convert_to(rekon.fact_text(f), 'UTF8'))) from rekon.facts f)
         and (select bool_and(c.hash = sha256(convert_to(rekon.order_change_text(c), 'UTF8'))) from rekon.order_changes c)";
     assert_eq!(db.text(honest).await, "true", "whatever hash somebody names");

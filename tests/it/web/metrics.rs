@@ -126,7 +126,10 @@ async fn names_follow_the_rules_of_prometheus() {
     for Metric { name, kind, help, labels } in CATALOGUE.iter().copied() {
         assert!(name.starts_with("rekon_"), "{name}");
         assert_eq!(name.ends_with("_total"), matches!(kind, Kind::Counter), "{name}");
-        assert!(!["ms", "millis", "sen", "idr", "minutes"].iter().any(|unit| name.split('_').any(|word| word == *unit)), "{name}");
+        assert!(
+            !["ms", "millis", "sen", "idr", "minutes"].iter().any(|unit| name.split('_').any(|word| word == *unit)),
+            "{name}"
+        );
         assert!(help.ends_with('.') && !help.contains('\n'), "{name}: {help}");
         assert!(!labels.iter().any(|label| ["le", "quantile"].contains(&label.name)), "{name}");
         if let Kind::Histogram(buckets) = kind {
