@@ -125,7 +125,7 @@ async fn explain_shows_the_decision_its_evidence_and_where_the_money_is() {
 async fn status_and_lists_tell_people_and_scripts_the_same() {
     let worked = Worked::new().await;
     let status = worked.run(&["status", "--json"]).ends(0).json();
-    assert_keys(&status, "at at_risk backlog breakers_open last_runs refunds states");
+    assert_keys(&status, "at at_risk backlog breakers_open last_runs refunds refunds_stopped states violations");
     assert_eq!(
         status["states"],
         json!([{"account": "doku-main", "state": "held", "rows": 1, "expected": "150000.00"},
