@@ -96,6 +96,17 @@ impl Context {
         Ok(self.config.get_or_init(|| loaded))
     }
 
+    /// A variable of the environment.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.variables.get(name).map(String::as_str)
+    }
+
+    /// Another configuration, in the same environment.
+    pub(crate) fn config_of(&self, path: &Path) -> Result<Config, Failure> {
+        let known_providers = &wiring::known_providers();
+        Ok(Config::load(LoadOptions { path: Some(path), env: &self.environment.variables, known_providers })?)
+    }
+
     /// Works on the configured database, with this program's schema; a signal abandons the work.
     pub(crate) fn with_database<T>(
         &self,

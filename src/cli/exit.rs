@@ -236,7 +236,7 @@ fn store_exit(error: &StoreError) -> Exit {
 fn engine_exit(error: &EngineError) -> Exit {
     match error {
         EngineError::Store(error) => store_exit(error),
-        EngineError::NotFound(_) => Exit::Failed,
+        EngineError::NotFound(_) | EngineError::Export(_) | EngineError::ExportVersion(_) => Exit::Failed,
         EngineError::Ambiguous { .. }
         | EngineError::UnknownAccount { .. }
         | EngineError::Unaskable(_)

@@ -12,61 +12,100 @@ use crate::{
         transactions, wiring,
     },
     domain::money::Sen,
-    engine::explain::{self, Because, Explanation},
+    engine::explain::{self, Because, Explanation, Lang},
     store::reads::evidence::{EntryRow, FactRow},
 };
 
+/// Characters of an answer shown beside its fact; `--json` has more of it.
+const EXCERPT_SHOWN: usize = 300;
+
 /// Explain why a payment stands where it stands
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: rekon explain doku-main/INV-1")]
+#[command(after_help = "Example: rekon explain doku-main/INV-1 --lang id")]
 pub(crate) struct Explain {
     /// A partner_reference_no, or ACCOUNT/REF where it stands on several accounts
     #[arg(value_name = "REF")]
     reference: String,
+    /// The language: en or id; without it the one that REKON_LANG names, else en
+    #[arg(long, value_name = "LANG", value_parser = ["en", "id"])]
+    lang: Option<String>,
 }
 
 impl Explain {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let chosen = self.lang.as_deref().or_else(|| context.variable("REKON_LANG"));
+        let lang = chosen.and_then(Lang::from_word).unwrap_or_default();
         let explanation = context.with_database(async |session| {
             let rulebook = wiring::rulebook(session.config)?;
-            Ok(explain::explain(&session.store, &rulebook, &self.reference).await?)
+            Ok(explain::explain(&session.store, &rulebook, &self.reference, lang).await?)
         })?;
-        context.out.document(&explanation, || page(&explanation))?;
+        context.out.document(&explanation, || page(&explanation, lang))?;
         Ok(Exit::Clean)
     }
 }
 
-fn page(explanation: &Explanation) -> String {
-    let mut parts = vec![transactions::card(&explanation.transaction), why(explanation), timeline(explanation)];
+fn page(explanation: &Explanation, lang: Lang) -> String {
+    let mut parts =
+        vec![transactions::card(&explanation.transaction), why(explanation, lang), timeline(explanation, lang)];
+    if let Some(facts) = facts(explanation, lang) {
+        parts.push(facts);
+    }
     if !explanation.refunds.is_empty() {
-        parts.push(refunds(explanation));
+        parts.push(refunds(explanation, lang));
     }
     if !explanation.journal.is_empty() {
-        parts.push(journal(&explanation.journal));
+        parts.push(journal(&explanation.journal, lang));
     }
     if !explanation.balances.is_empty() {
         let rows =
             explanation.balances.iter().map(|b| vec![b.account.clone(), b.side.to_owned(), b.amount.to_string()]);
-        parts.push(format!("Where its money is\n{}", table(&["account", "", "rupiah"], &[2], rows)));
+        let heading = lang.pick("Where its money is", "Di mana uangnya");
+        parts.push(format!("{heading}\n{}", table(&["account", "", "rupiah"], &[2], rows)));
     }
-    parts.push(format!("What next\n  {}", explanation.what_next.join("\n  ")));
+    let next = lang.pick("What next, and what would change it", "Berikutnya, dan apa yang mengubahnya");
+    parts.push(format!("{next}\n  {}", explanation.what_next.join("\n  ")));
     if let Some(answer) = &explanation.last_answer {
-        parts.push(format!("Last answer as it came\n  {answer}"));
+        parts.push(format!("{}\n  {answer}", lang.pick("Last answer as it came", "Jawaban terakhir apa adanya")));
     }
     parts.join("\n\n")
 }
 
-fn why(explanation: &Explanation) -> String {
+/// What became of each fact, with the start of its body.
+fn facts(explanation: &Explanation, lang: Lang) -> Option<String> {
+    let mut text = lang.pick("Facts used and ignored", "Fakta yang dipakai dan diabaikan").to_owned();
+    for fact in &explanation.facts {
+        let became = match fact.ignored {
+            None => lang.pick("used", "dipakai").to_owned(),
+            Some(why) => format!("{}: {why}", lang.pick("ignored", "diabaikan")),
+        };
+        write!(text, "\n  #{} {}", fact.row.seq, became).unwrap_or_default();
+        if let Some(excerpt) = &fact.excerpt {
+            let short: String = excerpt.chars().take(EXCERPT_SHOWN).collect();
+            write!(text, "\n      {short}").unwrap_or_default();
+        }
+    }
+    (!explanation.facts.is_empty()).then_some(text)
+}
+
+fn why(explanation: &Explanation, lang: Lang) -> String {
     let now = &explanation.now;
     let rules = |reasons: &[Because]| reasons.iter().map(|because| because.rule.clone()).collect::<Vec<_>>();
     let mut text = match explanation.decided_at {
-        Some(at) => format!("Why (decided {}){}", wib(at), reasons(&explanation.because)),
-        None => "Why\n  No decision has changed the row since it was written.".to_owned(),
+        Some(at) => {
+            let heading = lang.pick("Why (decided", "Mengapa (diputuskan");
+            format!("{heading} {}){}", wib(at), reasons(&explanation.because))
+        }
+        None => lang
+            .pick(
+                "Why\n  No decision has changed the row since it was written.",
+                "Mengapa\n  Belum ada keputusan yang mengubah baris ini sejak ditulis.",
+            )
+            .to_owned(),
     };
     if rules(&now.because) != rules(&explanation.because) {
         let flags = now.flags.join(", ");
-        write!(text, "\nAs it stands now: {}{{{flags}}}{}", now.state.as_str(), reasons(&now.because))
-            .unwrap_or_default();
+        let heading = lang.pick("As it stands now", "Keadaan sekarang");
+        write!(text, "\n{heading}: {}{{{flags}}}{}", now.state.as_str(), reasons(&now.because)).unwrap_or_default();
     }
     text
 }
@@ -92,8 +131,9 @@ fn reasons(reasons: &[Because]) -> String {
 }
 
 /// Facts and the merchant's changes, which share one sequence.
-fn timeline(explanation: &Explanation) -> String {
-    let mut lines: Vec<(i32, Vec<String>)> = explanation.facts.iter().map(|fact| (fact.seq, fact_line(fact))).collect();
+fn timeline(explanation: &Explanation, lang: Lang) -> String {
+    let mut lines: Vec<(i32, Vec<String>)> =
+        explanation.facts.iter().map(|fact| (fact.row.seq, fact_line(&fact.row))).collect();
     lines.extend(explanation.changes.iter().map(|change| {
         let what = if change.status_from == change.status_to {
             "order changed".to_owned()
@@ -107,11 +147,12 @@ fn timeline(explanation: &Explanation) -> String {
         (change.seq, cells.into_iter().chain(["-".to_owned(), detail.join(" ")]).collect())
     }));
     if lines.is_empty() {
-        return "What was said\n  Nothing yet.".to_owned();
+        return lang.pick("What was said\n  Nothing yet.", "Apa yang dikatakan\n  Belum ada.").to_owned();
     }
     lines.sort_by_key(|(seq, _)| *seq);
     let header = ["seq", "when", "who", "what", "code", "amount", "echo", "seen", "doubt"];
-    format!("What was said\n{}", table(&header, &[5], lines.into_iter().map(|(_, cells)| cells)))
+    let heading = lang.pick("What was said", "Apa yang dikatakan");
+    format!("{heading}\n{}", table(&header, &[5], lines.into_iter().map(|(_, cells)| cells)))
 }
 
 fn set(name: &str, value: &Value) -> Option<String> {
@@ -140,8 +181,8 @@ fn fact_line(fact: &FactRow) -> Vec<String> {
     ]
 }
 
-fn refunds(explanation: &Explanation) -> String {
-    let mut text = "Refunds".to_owned();
+fn refunds(explanation: &Explanation, lang: Lang) -> String {
+    let mut text = lang.pick("Refunds", "Refund").to_owned();
     for refund in &explanation.refunds {
         let proof = refund.proof.as_ref().map_or_else(String::new, |proof| format!(", proved by {proof}"));
         let number = or_dash(refund.partner_refund_no.as_ref());
@@ -161,8 +202,8 @@ fn refunds(explanation: &Explanation) -> String {
     text
 }
 
-fn journal(entries: &[EntryRow]) -> String {
-    let mut text = "Journal".to_owned();
+fn journal(entries: &[EntryRow], lang: Lang) -> String {
+    let mut text = lang.pick("Journal", "Jurnal").to_owned();
     for entry in entries {
         let at = wib(entry.at);
         write!(text, "\n  {} {at}  {} -> {} (seen up to #{})", entry.entry_no, entry.kind, entry.state, entry.upto_seq)

@@ -20,6 +20,7 @@ mod qris;
 mod recheck;
 mod reconcile;
 mod refunds;
+mod replay;
 mod report;
 mod serve;
 mod signals;
@@ -86,6 +87,7 @@ enum Command {
     Config(config::ConfigCommand),
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
+    Replay(replay::ReplayCommand),
     Sim(sim::SimCommand),
     Demo(demo::Demo),
     Bench(bench::Bench),
@@ -109,6 +111,7 @@ impl Command {
             Self::Config(command) => command.run(context),
             Self::Doctor(_) => doctor::Doctor::run(context),
             Self::Verify(command) => command.run(context),
+            Self::Replay(command) => command.run(context),
             Self::Sim(command) => command.run(context),
             Self::Demo(command) => command.run(context),
             Self::Bench(command) => command.run(context),

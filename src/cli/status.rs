@@ -44,6 +44,17 @@ fn screen(overview: &Overview) -> String {
             breaker.reason
         ));
     }
+    for stopped in &overview.refunds_stopped {
+        let since = wib_or_dash(stopped.stopped_at);
+        parts.push(format!("No refund leaves {} since {since}: {}", stopped.account, stopped.reason));
+    }
+    if !overview.violations.is_empty() {
+        let rows = overview.violations.iter().map(|v| {
+            let row = if v.transaction_id > 0 { v.transaction_id.to_string() } else { "-".to_owned() };
+            vec![v.invariant.clone(), v.account.clone(), row, v.what.clone()]
+        });
+        parts.push(format!("Broken rules of money\n{}", table(&["rule", "account", "row", "what"], &[2], rows)));
+    }
     parts.push(runs(overview));
     parts.join("\n\n")
 }

@@ -16,6 +16,8 @@ pub struct Jobs {
     pub prune: Prune,
     /// Sealing the journal's chains.
     pub seal: Seal,
+    /// Proving the rules of money over and over.
+    pub sentinel: Sentinel,
 }
 
 /// `[jobs.sweep]`.
@@ -58,13 +60,23 @@ pub struct Seal {
     pub schedule: Schedule,
 }
 
+/// `[jobs.sentinel]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Sentinel {
+    /// Pause between two passes.
+    pub every: Duration,
+    /// Rows looked at in one pass.
+    pub slice: u32,
+}
+
 pub(crate) fn read(section: &mut Section<'_>) -> Option<Jobs> {
     let sweep = read_sweep(&mut section.section("sweep"));
     let daily = read_daily(&mut section.section("daily"));
     let prune = read_prune(&mut section.section("prune"));
     let seal = read_seal(&mut section.section("seal"));
+    let sentinel = read_sentinel(&mut section.section("sentinel"));
     section.finish();
-    Some(Jobs { sweep: sweep?, daily: daily?, prune: prune?, seal: seal? })
+    Some(Jobs { sweep: sweep?, daily: daily?, prune: prune?, seal: seal?, sentinel: sentinel? })
 }
 
 fn read_sweep(section: &mut Section<'_>) -> Option<Sweep> {
@@ -94,6 +106,13 @@ fn read_prune(section: &mut Section<'_>) -> Option<Prune> {
         keep_commands: keep_commands?,
         keep_notifications: keep_notifications?,
     })
+}
+
+fn read_sentinel(section: &mut Section<'_>) -> Option<Sentinel> {
+    let every = section.duration("every", "100ms", "1h");
+    let slice = section.number("slice", 100, 100_000);
+    section.finish();
+    Some(Sentinel { every: every?, slice: slice? })
 }
 
 fn read_seal(section: &mut Section<'_>) -> Option<Seal> {

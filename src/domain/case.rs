@@ -76,6 +76,12 @@ pub struct Terms<'a> {
 }
 
 impl Case {
+    /// Forgets what came after a place in the row's sequence.
+    pub fn cut_to(&mut self, seq: i32) {
+        self.facts.retain(|f| f.seq <= seq);
+        self.changes.retain(|c| c.seq <= seq);
+    }
+
     /// Facts that may move a state: answers to our own queries.
     pub fn query_facts(&self) -> impl DoubleEndedIterator<Item = &Fact> {
         self.facts.iter().filter(|f| f.source == Source::Query)

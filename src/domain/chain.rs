@@ -28,26 +28,77 @@ pub fn fingerprint(canonical: &str) -> String {
 /// changed fact is found by the chain. Times count in microseconds, as the database keeps them; sightings are not in it,
 /// because they go on changing.
 pub fn evidence(facts: &[Fact], changes: &[OrderChange]) -> String {
-    let mut digest = Sha256::new();
-    for fact in facts {
+    evidence_of(evidence_lines(facts, changes).iter().map(|line| line.text.as_str()))
+}
+
+/// The text of one fact or change as [`evidence`] hashes it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct EvidenceLine {
+    /// Place in the row's sequence.
+    pub seq: i32,
+    /// What is hashed.
+    pub text: String,
+}
+
+/// The lines that [`evidence`] hashes, in its order: facts first, then changes.
+pub fn evidence_lines(facts: &[Fact], changes: &[OrderChange]) -> Vec<EvidenceLine> {
+    let fact_line = |fact: &Fact| {
         let mut answer = fact.answer.clone();
         let paid_time = answer.paid_time.take().map(|t| t.timestamp_micros());
         let times = (fact.sent_at.timestamp_micros(), fact.answered_at.timestamp_micros(), paid_time);
         let text =
             serde_json::to_string(&(fact.seq, fact.source, &answer, times, fact.bad_weather)).unwrap_or_default();
-        digest.update(text.len().to_string().as_bytes());
-        digest.update(text.as_bytes());
-    }
-    for change in changes {
-        let text =
-            format!("{}:{}:{}:{};", change.seq, change.at.timestamp_micros(), change.from.as_str(), change.to.as_str());
-        digest.update(text.as_bytes());
-    }
+        EvidenceLine { seq: fact.seq, text: format!("{}{text}", text.len()) }
+    };
+    let change_line = |change: &OrderChange| {
+        let (from, to) = (change.from.as_str(), change.to.as_str());
+        let text = format!("{}:{}:{from}:{to};", change.seq, change.at.timestamp_micros());
+        EvidenceLine { seq: change.seq, text }
+    };
+    facts.iter().map(fact_line).chain(changes.iter().map(change_line)).collect()
+}
+
+/// The hash over evidence lines, hex.
+pub fn evidence_of<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let mut digest = Sha256::new();
+    lines.for_each(|line| digest.update(line.as_bytes()));
     hex::encode(digest.finalize())
 }
 
-/// One hash over the last links of many chains: SHA-256 over (row id as eight bytes, last hash) by row id. The daily seal
-/// and the head that a report names are made by it.
+/// A seal in the making: SHA-256 over the head of the seal before, its own number and day, and the last entry of each
+/// chain that has moved since, by row id. Row ids and numbers as big-endian bytes.
+#[derive(Debug, Clone)]
+pub struct Seal {
+    digest: Sha256,
+    chains: i64,
+}
+
+impl Seal {
+    /// Begins the seal of a day upon the one before ([`GENESIS`] under the first).
+    pub fn begin(prev_head: &[u8], no: i32, day: chrono::NaiveDate) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(prev_head);
+        digest.update(no.to_be_bytes());
+        digest.update(day.to_string().as_bytes());
+        Self { digest, chains: 0 }
+    }
+
+    /// Adds a chain's last entry; the caller keeps to ascending row ids.
+    pub fn add(&mut self, transaction_id: i64, entry_no: i32, hash: &[u8]) {
+        self.digest.update(transaction_id.to_be_bytes());
+        self.digest.update(entry_no.to_be_bytes());
+        self.digest.update(hash);
+        self.chains = self.chains.saturating_add(1);
+    }
+
+    /// How many chains there were, and the seal's head.
+    pub fn finish(self) -> (i64, Link) {
+        (self.chains, self.digest.finalize().into())
+    }
+}
+
+/// One hash over the last links of many chains: SHA-256 over (row id as eight bytes, last hash) by row id: the head that a
+/// report names.
 #[derive(Debug, Clone, Default)]
 pub struct Heads {
     digest: Sha256,
@@ -82,5 +133,27 @@ mod tests {
         let first = link(&GENESIS, "a");
         assert_ne!(link(&first, "b"), link(&link(&GENESIS, "A"), "b"));
         assert_eq!(link(&first, "b"), link(&link(&GENESIS, "a"), "b"));
+    }
+
+    #[test]
+    fn a_seal_is_another_one_upon_another_seal_on_another_day_and_over_another_chain() {
+        let day: chrono::NaiveDate = "2026-11-19".parse().unwrap();
+        let seal = |prev: &Link, no, day, id, entry_no, hash: &Link| {
+            let mut seal = Seal::begin(prev, no, day);
+            seal.add(id, entry_no, hash);
+            seal.finish()
+        };
+        let first = seal(&GENESIS, 1, day, 7, 3, &GENESIS);
+        assert_eq!(first.0, 1);
+        for other in [
+            seal(&first.1, 1, day, 7, 3, &GENESIS),
+            seal(&GENESIS, 2, day, 7, 3, &GENESIS),
+            seal(&GENESIS, 1, day.succ_opt().unwrap(), 7, 3, &GENESIS),
+            seal(&GENESIS, 1, day, 8, 3, &GENESIS),
+            seal(&GENESIS, 1, day, 7, 2, &GENESIS),
+            seal(&GENESIS, 1, day, 7, 3, &first.1),
+        ] {
+            assert_ne!(first, other);
+        }
     }
 }

@@ -93,7 +93,8 @@ pub struct StatusMeaning {
 }
 
 /// A provider's whole status table. Total over 00–07 by construction; any other code is INDETERMINATE.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "BTreeMap<String, StatusMeaning>")]
 pub struct StatusMap(BTreeMap<String, StatusMeaning>);
 
 /// Why a status table is refused.
@@ -111,6 +112,14 @@ pub enum StatusMapError {
     /// A negative answer may not be called final.
     #[error("status {0} is negative and cannot be final: failed and absent payments have been paid later")]
     NegativeFinal(String),
+}
+
+impl TryFrom<BTreeMap<String, StatusMeaning>> for StatusMap {
+    type Error = StatusMapError;
+
+    fn try_from(table: BTreeMap<String, StatusMeaning>) -> Result<Self, StatusMapError> {
+        Self::try_new(table)
+    }
 }
 
 impl StatusMap {

@@ -60,7 +60,7 @@ impl Demands {
 }
 
 /// When to ask again, seconds, per observation; the last step repeats.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ladder {
     /// Steps where the observation has none of its own. Never empty.
     pub default: Vec<i64>,
@@ -85,7 +85,7 @@ impl Ladder {
 const DEFAULT_STEP_SECS: i64 = 300;
 
 /// A provider as the rules see it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Profile {
     /// The provider's name, e.g. `doku`.
     pub provider: String,

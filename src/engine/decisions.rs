@@ -1,6 +1,8 @@
 //! From a loaded case to what is written: runs `decide`, carries its actions into the refunds, and collects rows,
 //! journal entries and postings for one write. The only place where a decision becomes database rows.
 
+pub(crate) mod content;
+
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -8,13 +10,11 @@ use crate::{
         case::Prior,
         chain::{self, Link},
         decide::{self, Action, Decision, TwoObservations},
-        explain::Reason,
         money::Sen,
-        posting::LedgerAccount,
-        refund::{POLICY_ACTOR, Proof, Refund, RefundState},
+        refund::{POLICY_ACTOR, Refund, RefundState},
         state::Flag,
     },
-    engine::rulebook::Rulebook,
+    engine::{decisions::content::Content, rulebook::Rulebook},
     store::{
         StoreError, Tx,
         cases::Loaded,
@@ -94,6 +94,13 @@ impl Written {
         self.batch.rows.push(row(loaded, &decision, now, occasion));
     }
 
+    /// Decides once and gives the entry that would be written, whether anything changed or not. Writes nothing.
+    pub(crate) fn again(loaded: &mut Loaded, rulebook: &Rulebook, now: DateTime<Utc>, kind: &str) -> Option<Entry> {
+        let mut written = Self::default();
+        drop(written.decide_once(loaded, rulebook, now, kind, true));
+        written.batch.entries.pop()
+    }
+
     fn decide_once(
         &mut self,
         loaded: &mut Loaded,
@@ -111,6 +118,7 @@ impl Written {
             || loaded.paid_amount != decision.paid_amount
             || !decision.postings.is_empty()
             || !decision.actions.is_empty();
+        let given = (!decision.actions.is_empty()).then(|| loaded.case.refunds.clone());
         self.carry_out(loaded, rulebook, &decision, now);
         loaded.case.prior =
             Prior { state: decision.state, flags: decision.flags.clone(), closed_seq: decision.closed_seq };
@@ -122,7 +130,7 @@ impl Written {
         }
         loaded.case.balances.retain(|_, sen| *sen != 0);
         if changed {
-            let entry = entry(loaded, rulebook, &decision, now, kind);
+            let entry = entry(loaded, rulebook, &decision, now, kind, given.as_deref());
             loaded.journal_no = entry.entry_no;
             loaded.journal_hash = Some(entry.hash.to_vec());
             self.batch.entries.push(entry);
@@ -139,7 +147,8 @@ impl Written {
         for action in &decision.actions {
             match action {
                 Action::Propose { cause, amount, approve, content_hash } => {
-                    let refund = proposal(*cause, *amount, *approve, content_hash.clone());
+                    let mut refund = proposal(*cause, *amount, *approve, content_hash.clone());
+                    refund.sequence = next_sequence(&loaded.case.refunds, *cause);
                     self.proposals.push((loaded.case.order.id, refund.clone(), if *approve { due } else { None }));
                     loaded.case.refunds.push(refund);
                 }
@@ -224,6 +233,12 @@ fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Re
     }
 }
 
+/// The number of the next refund for a cause: a new one only where the old one's number was minted.
+fn next_sequence(refunds: &[Refund], cause: Flag) -> i32 {
+    let minted = refunds.iter().filter(|r| r.cause == cause && r.partner_refund_no.is_some());
+    minted.map(|r| r.sequence).max().unwrap_or(0).saturating_add(1)
+}
+
 fn words(flags: &std::collections::BTreeSet<Flag>) -> Vec<&'static str> {
     let mut words: Vec<&'static str> = flags.iter().map(|f| f.as_str()).collect();
     words.sort_unstable();
@@ -250,104 +265,17 @@ fn row(loaded: &Loaded, decision: &Decision, now: DateTime<Utc>, occasion: &Occa
     }
 }
 
-/// What a journal entry says, its keys in the alphabet's order: canonical, because it is hashed as it stands. Written
-/// straight into its text; a tree of values in between costs more than the rule that decided.
-#[derive(serde::Serialize)]
-struct Content<'a> {
-    account: &'a str,
-    at: DateTime<Utc>,
-    because: &'a [Reason],
-    closed_seq: Option<i32>,
-    evidence: String,
-    flags: Vec<&'static str>,
-    flags_resolved: Vec<&'static str>,
-    kind: &'a str,
-    order_status: &'static str,
-    paid_amount: Option<String>,
-    paid_at: Option<DateTime<Utc>>,
-    partner_reference_no: &'a str,
-    policy: &'a str,
-    postings: Vec<ContentLine>,
-    profile: &'a str,
-    refunded_outside: String,
-    refunds: Vec<ContentRefund<'a>>,
-    sightings: Vec<ContentSighting>,
-    state: &'static str,
-    upto_seq: i32,
-}
-
-#[derive(serde::Serialize)]
-struct ContentLine {
-    account: LedgerAccount,
-    amount: String,
-}
-
-#[derive(serde::Serialize)]
-struct ContentRefund<'a> {
-    amount: String,
-    approved_by: Option<&'a str>,
-    attempts: i32,
-    cause: &'static str,
-    content_hash: &'a str,
-    partner_refund_no: Option<&'a str>,
-    proof: Option<&'static str>,
-    sequence: i32,
-    state: &'static str,
-}
-
-impl<'a> From<&'a Refund> for ContentRefund<'a> {
-    fn from(refund: &'a Refund) -> Self {
-        Self {
-            amount: refund.amount.to_string(),
-            approved_by: refund.approved_by.as_deref(),
-            attempts: refund.attempts,
-            cause: refund.cause.as_str(),
-            content_hash: &refund.content_hash,
-            partner_refund_no: refund.partner_refund_no.as_deref(),
-            proof: refund.proof.map(Proof::as_str),
-            sequence: refund.sequence,
-            state: refund.state.as_str(),
-        }
-    }
-}
-
-#[derive(serde::Serialize)]
-struct ContentSighting {
-    first_at: DateTime<Utc>,
-    last_at: DateTime<Utc>,
-    n: i32,
-    seq: i32,
-}
-
 /// The journal entry of a decision. Its content names everything that the decision stood on.
-fn entry(loaded: &Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTime<Utc>, kind: &str) -> Entry {
+fn entry(
+    loaded: &Loaded,
+    rulebook: &Rulebook,
+    decision: &Decision,
+    now: DateTime<Utc>,
+    kind: &str,
+    given: Option<&[Refund]>,
+) -> Entry {
     let case = &loaded.case;
-    let seen = case.facts.iter().filter(|f| f.sightings > 1);
-    let lines = decision.postings.iter();
-    let content = json_text(&Content {
-        account: &case.order.account,
-        at: now,
-        because: &decision.because,
-        closed_seq: decision.closed_seq,
-        evidence: chain::evidence(&case.facts, &case.changes),
-        flags: words(&decision.flags.open),
-        flags_resolved: words(&decision.flags.resolved),
-        kind,
-        order_status: case.order.order_status.as_str(),
-        paid_amount: decision.paid_amount.map(|a| a.to_string()),
-        paid_at: decision.paid_at,
-        partner_reference_no: &case.order.partner_reference_no,
-        policy: &rulebook.policy_hash,
-        postings: lines.map(|p| ContentLine { account: p.account, amount: Sen::new(p.sen).to_string() }).collect(),
-        profile: rulebook.profile_hash(&case.order.account),
-        refunded_outside: case.refunded_outside.to_string(),
-        refunds: case.refunds.iter().map(ContentRefund::from).collect(),
-        sightings: seen
-            .map(|f| ContentSighting { first_at: f.answered_at, last_at: f.last_at, n: f.sightings, seq: f.seq })
-            .collect(),
-        state: decision.state.as_str(),
-        upto_seq: loaded.seq,
-    });
+    let content = json_text(&Content::of(loaded, rulebook, decision, now, kind, given));
     let prev_hash: Link = loaded.journal_hash.as_deref().and_then(|h| h.try_into().ok()).unwrap_or(chain::GENESIS);
     Entry {
         transaction_id: case.order.id,

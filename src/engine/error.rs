@@ -62,6 +62,12 @@ pub enum EngineError {
     /// A run that another worker has taken up, because this one was silent for too long.
     #[error("run {0} was taken up by somebody else; what it comes to is his to say")]
     RunLost(i64),
+    /// An export could not be read or written.
+    #[error("the export cannot be read or written: choose another place")]
+    Export(#[source] std::io::Error),
+    /// An export of another version.
+    #[error("this is an export of version {0}: prove it with the rekon that wrote it")]
+    ExportVersion(u32),
     /// Somebody else works on it right now.
     #[error("{0}: somebody else is working on it; try again")]
     Busy(String),
@@ -82,6 +88,8 @@ impl EngineError {
             | Self::Ambiguous { .. }
             | Self::UnknownAccount { .. }
             | Self::Account { .. }
+            | Self::Export(_)
+            | Self::ExportVersion(_)
             | Self::RunLost(_)
             | Self::Unaskable(_)
             | Self::NotSandbox { .. }

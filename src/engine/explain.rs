@@ -1,7 +1,10 @@
 //! Why a row stands where it stands: its evidence in order, the last decision that changed something with a sentence for
 //! each rule it took, what the same rules say of the evidence now, and what would change it. It writes nothing.
 
+mod indonesian;
 mod sentences;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -11,7 +14,9 @@ use crate::{
     domain::{
         decide,
         explain::Rule,
+        fact::{Echo, Source},
         money::Sen,
+        observation::Observation,
         state::{Flag, State},
     },
     engine::{EngineError, lookup, rulebook::Rulebook},
@@ -24,7 +29,7 @@ use crate::{
     },
 };
 
-pub use sentences::sentence;
+pub use sentences::{Lang, sentence};
 
 /// The longest excerpt of a body, in characters.
 const EXCERPT_MAX: usize = 2_000;
@@ -56,6 +61,20 @@ pub struct Standing {
     pub because: Vec<Because>,
 }
 
+/// A fact, what became of it, and the answer that it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FactTold {
+    /// The fact.
+    #[serde(flatten)]
+    pub row: FactRow,
+    /// Does a rule stand on it, that of the last decision or one of now?
+    pub is_used: bool,
+    /// Why none does.
+    pub ignored: Option<&'static str>,
+    /// The start of the body as it came, without personal data; `None`: it is not kept, or the fact is an old one.
+    pub excerpt: Option<String>,
+}
+
 /// What one account of the ledger holds of the row's money.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Balance {
@@ -83,7 +102,7 @@ pub struct Explanation {
     /// more than `because`.
     pub now: Standing,
     /// What was said, by sequence.
-    pub facts: Vec<FactRow>,
+    pub facts: Vec<FactTold>,
     /// What the merchant changed, by sequence.
     pub changes: Vec<ChangeRow>,
     /// Refunds and how they are known.
@@ -104,21 +123,33 @@ pub struct Explanation {
 ///
 /// # Errors
 /// As [`lookup::transaction`].
-pub async fn explain(store: &Store, rulebook: &Rulebook, reference: &str) -> Result<Explanation, EngineError> {
+pub async fn explain(
+    store: &Store,
+    rulebook: &Rulebook,
+    reference: &str,
+    lang: Lang,
+) -> Result<Explanation, EngineError> {
     let transaction = lookup::transaction(store, reference).await?;
-    let now = standing(store, rulebook, &transaction).await?;
+    let now = standing(store, rulebook, &transaction, lang).await?;
     let evidence = store.evidence(transaction.id).await?;
     let refunds = store.refunds_of(transaction.id).await?;
     let last = evidence.journal.last();
+    let because = last.map(|entry| because(&entry.content, lang)).unwrap_or_default();
+    let used: BTreeSet<i64> = because.iter().chain(&now.because).flat_map(|reason| reason.facts.clone()).collect();
+    let mut bodies: BTreeMap<i32, Vec<u8>> = evidence.bodies.into_iter().collect();
+    let facts = evidence.facts.into_iter().map(|row| {
+        let body = bodies.remove(&row.seq);
+        told(row, &used, body.as_deref(), lang)
+    });
     Ok(Explanation {
         at: evidence.at,
         decided_at: last.map(|entry| entry.at),
-        because: last.map(|entry| because(&entry.content)).unwrap_or_default(),
+        because,
         now,
         balances: balances(&evidence.journal),
-        what_next: what_next(&transaction, evidence.at),
+        what_next: what_next(&transaction, evidence.at, lang),
         last_answer: evidence.last_body.as_deref().map(excerpt),
-        facts: evidence.facts,
+        facts: facts.collect(),
         changes: evidence.changes,
         attempts: evidence.attempts,
         journal: evidence.journal,
@@ -128,19 +159,44 @@ pub async fn explain(store: &Store, rulebook: &Rulebook, reference: &str) -> Res
 }
 
 /// Decides on what is stored, and throws the decision away.
-async fn standing(store: &Store, rulebook: &Rulebook, row: &TransactionRow) -> Result<Standing, EngineError> {
+async fn standing(
+    store: &Store,
+    rulebook: &Rulebook,
+    row: &TransactionRow,
+    lang: Lang,
+) -> Result<Standing, EngineError> {
     let mut tx = store.begin().await?;
     let loaded = cases::read(&mut tx, &[row.id]).await?;
     let at = now_in(&mut tx).await?;
     tx.rollback().await.map_err(StoreError::from)?;
     let case = &loaded.first().ok_or_else(|| EngineError::NotFound(row.partner_reference_no.clone()))?.case;
     let decision = decide::decide(case, &rulebook.terms(&row.account), at);
-    let because = because(&json!({ "because": decision.because }));
+    let because = because(&json!({ "because": decision.because }), lang);
     Ok(Standing { state: decision.state, flags: decision.flags.listed(), because })
 }
 
+/// A fact with what became of it.
+fn told(row: FactRow, used: &BTreeSet<i64>, body: Option<&[u8]>, lang: Lang) -> FactTold {
+    let is_used = used.contains(&i64::from(row.seq));
+    let ignored = (!is_used).then(|| {
+        if row.source == Source::Notification.as_str() {
+            lang.pick("a notification is a hint to ask: it moves nothing", "notifikasi hanya petunjuk untuk bertanya")
+        } else if row.echo == Echo::Wrong.as_str() {
+            lang.pick("it speaks of another payment or merchant", "menyebut pembayaran atau merchant lain")
+        } else if row.observation == Observation::Indeterminate.as_str() || row.echo == Echo::Silent.as_str() {
+            lang.pick(
+                "it says nothing for certain about this payment",
+                "tidak memastikan apa pun tentang pembayaran ini",
+            )
+        } else {
+            lang.pick("no rule that holds now stands on it", "tidak ada aturan yang berlaku bersandar padanya")
+        }
+    });
+    FactTold { row, is_used, ignored, excerpt: body.map(excerpt) }
+}
+
 /// The reasons of a journal entry.
-fn because(content: &Value) -> Vec<Because> {
+fn because(content: &Value, lang: Lang) -> Vec<Because> {
     let reasons = content.get("because").and_then(Value::as_array);
     reasons
         .into_iter()
@@ -150,10 +206,13 @@ fn because(content: &Value) -> Vec<Because> {
             let facts = reason.get("facts").and_then(Value::as_array);
             Because {
                 rule: id.to_owned(),
-                sentence: Rule::ALL
-                    .into_iter()
-                    .find(|rule| rule.id() == id)
-                    .map_or("A rule that this version of rekon does not know.", sentence),
+                sentence: Rule::ALL.into_iter().find(|rule| rule.id() == id).map_or(
+                    lang.pick(
+                        "A rule that this version of rekon does not know.",
+                        "Aturan yang tidak dikenal oleh versi rekon ini.",
+                    ),
+                    |rule| lang.rule(rule),
+                ),
                 inputs: reason.get("inputs").cloned().unwrap_or_default(),
                 facts: facts.into_iter().flatten().filter_map(Value::as_i64).collect(),
             }
@@ -162,7 +221,7 @@ fn because(content: &Value) -> Vec<Because> {
 }
 
 fn balances(journal: &[EntryRow]) -> Vec<Balance> {
-    let mut sums: std::collections::BTreeMap<&str, i64> = std::collections::BTreeMap::new();
+    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
     for posting in journal.iter().flat_map(|entry| &entry.postings) {
         let sum = sums.entry(&posting.account).or_insert(0);
         *sum = sum.saturating_add(posting.debit.minus(posting.credit).sen());
@@ -177,18 +236,29 @@ fn balances(journal: &[EntryRow]) -> Vec<Balance> {
         .collect()
 }
 
-fn what_next(row: &TransactionRow, now: DateTime<Utc>) -> Vec<String> {
+fn what_next(row: &TransactionRow, now: DateTime<Utc>, lang: Lang) -> Vec<String> {
     let mut next = vec![match row.next_check_at {
-        Some(at) if at <= now => "It is due: the next sweep asks the provider.".to_owned(),
-        Some(at) => format!("The provider is asked again at {}.", in_wib(at)),
-        None => {
-            "Nothing is due: it is asked again after a notification, a recheck or a reconcile of its day.".to_owned()
+        Some(at) if at <= now => lang
+            .pick(
+                "It is due: the next sweep asks the provider.",
+                "Sudah waktunya: putaran berikut menanyakan penyedia.",
+            )
+            .to_owned(),
+        Some(at) => {
+            let asked = lang.pick("The provider is asked again at", "Penyedia ditanya lagi pada");
+            format!("{asked} {}.", in_wib(at))
         }
+        None => lang
+            .pick(
+                "Nothing is due: it is asked again after a notification, a recheck or a reconcile of its day.",
+                "Tidak ada jadwal: ditanya lagi setelah notifikasi, recheck, atau reconcile harinya.",
+            )
+            .to_owned(),
     }];
-    next.push(state_outlook(row.state).to_owned());
+    next.push(lang.outlook(row.state).to_owned());
     let open = row.flags_open.iter().filter_map(|word| Flag::from_word(word));
     next.extend(open.map(|flag| {
-        let (why, step) = lookup::flag_words(flag);
+        let (why, step) = lang.flag(flag);
         format!("{}: {why}; {step}.", flag.as_str())
     }));
     next
@@ -198,21 +268,6 @@ fn what_next(row: &TransactionRow, now: DateTime<Utc>) -> Vec<String> {
 fn in_wib(at: DateTime<Utc>) -> String {
     let shifted = chrono::FixedOffset::east_opt(7 * 3600).map(|wib| at.with_timezone(&wib).fixed_offset());
     shifted.unwrap_or_else(|| at.fixed_offset()).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-}
-
-const fn state_outlook(state: State) -> &'static str {
-    match state {
-        State::Pending => {
-            "A PAID answer to a query settles it; enough negative answers after its watch close it as unpaid."
-        }
-        State::Paid => "A reversal, a dead answer seen twice, another amount or a cancelled order would move it.",
-        State::Held => "It leaves when its deciding flag is settled: by a refund, by policy or by a person.",
-        State::Refunding => "It leaves when the refund is confirmed, refused or given up before it was sent.",
-        State::Refunded => "It rests; a PAID answer after a refund proved by query would reopen it.",
-        State::PartlyRefunded => "It rests; a further cause or a reversal would move it.",
-        State::Unpaid => "It rests; a later PAID answer reopens it as held with paid_after_close.",
-        State::Review => "A person decides, unless its flag heals by itself.",
-    }
 }
 
 /// The start of a body, values of personal or secret fields replaced.
@@ -263,6 +318,7 @@ mod tests {
     fn a_rule_of_another_version_is_named_and_not_guessed() {
         let told = because(
             &serde_json::json!({"because": [{"rule": "amount.exact", "inputs": {"paid": "1.00"}, "facts": [3]}, {"rule": "x.y"}]}),
+            Lang::En,
         );
         assert_eq!((told[0].rule.as_str(), told[0].facts.as_slice()), ("amount.exact", &[3][..]));
         assert!(told[1].sentence.contains("does not know"));

@@ -40,6 +40,14 @@ impl Rulebook {
         Self { policy, policy_hash, accounts }
     }
 
+    /// The documents that decisions name: fingerprint, kind, canonical JSON.
+    pub fn documents(&self) -> Vec<(String, &'static str, String)> {
+        let profiles = self.accounts.values().map(|a| (a.hash.clone(), "profile", serde_json::to_string(&a.profile)));
+        let policy = (self.policy_hash.clone(), "policy", serde_json::to_string(&self.policy));
+        let all = std::iter::once(policy).chain(profiles);
+        all.filter_map(|(hash, kind, body)| Some((hash, kind, body.ok()?))).collect()
+    }
+
     /// The terms of an account; without a profile where it is not configured.
     pub fn terms(&self, account: &str) -> Terms<'_> {
         Terms { profile: self.accounts.get(account).map(|a| &a.profile), policy: &self.policy }

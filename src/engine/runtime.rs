@@ -15,6 +15,7 @@ use crate::{
         clock::DbClock,
         drift::DriftBook,
         rulebook::Rulebook,
+        sentinel::SentinelSettings,
         settler::{self, Answers, SettlerSettings},
         shared_token::TokenShelf,
         weather::{AccountWeather, WeatherSettings},
@@ -85,6 +86,8 @@ pub struct Limits {
     pub keep_commands: Duration,
     /// Age at which notifications that became no fact go.
     pub keep_notifications: Duration,
+    /// How the sentinel goes round.
+    pub sentinel: SentinelSettings,
 }
 
 /// Everything that a use-case needs.
@@ -163,6 +166,7 @@ impl Engine {
         let accounts = accounts(config)?;
         let rulebook =
             Arc::new(Rulebook::new(config.policy, accounts.iter().map(|a| (a.name.clone(), a.profile.rules.clone()))));
+        store.keep_terms(&rulebook.documents()).await?;
         let instance = store.instance().await?;
         let clock = Arc::new(DbClock::start(&store).await?);
         let ids = Arc::new(ExternalIds::new(u32::try_from(instance.rem_euclid(1_000_000)).unwrap_or(0)));
@@ -359,6 +363,7 @@ fn limits(config: &Config) -> Limits {
         keep_raw_answers: config.jobs.prune.keep_raw_answers,
         keep_commands: config.jobs.prune.keep_commands,
         keep_notifications: config.jobs.prune.keep_notifications,
+        sentinel: SentinelSettings { every: config.jobs.sentinel.every, slice: i64::from(config.jobs.sentinel.slice) },
     }
 }
 

@@ -1,18 +1,31 @@
-//! Proves the ledger from what is stored: every chain links, every entry says what its columns, postings, facts and
-//! refunds say, every row stands as its last entry left it. Names what does not, row by row, the first break first.
+//! Proves the ledger from what is stored: every fact gives its hash, every chain links, every entry says what its columns,
+//! postings, facts and refunds say, every row stands as its last entry left it, every seal is made again from the chains that
+//! it covers. Names what does not, row by row, the first break first. The same judge reads an export, with no database.
 
+mod export;
+mod judge;
+mod record;
+mod seals;
+
+use std::io::Write;
+
+use chrono::NaiveDate;
 use serde::Serialize;
-use serde_json::Value;
+
+pub use export::verify_export;
 
 use crate::{
-    domain::{
-        chain::{self, Link},
-        money::Sen,
+    engine::{
+        EngineError,
+        verify::{
+            export::Export,
+            record::ChainRecord,
+            seals::{SealRecord, Seals},
+        },
     },
-    engine::EngineError,
     store::{
-        Store, StoreError, Tx,
-        verify::{self, Chain, StoredEntry},
+        self, Store, StoreError, Tx,
+        verify::{self as stored, Chain, Totals},
     },
 };
 
@@ -32,6 +45,8 @@ pub struct Break {
     pub partner_reference_no: String,
     /// The journal entry; `None` where the row itself differs.
     pub entry_no: Option<i32>,
+    /// The day of the seal that differs.
+    pub seal: Option<NaiveDate>,
     /// What differs, one sentence.
     pub what: String,
 }
@@ -44,159 +59,176 @@ pub struct Proof {
     pub rows: u64,
     /// Journal entries looked at.
     pub entries: u64,
+    /// Seals made again.
+    pub seals: u64,
     /// Breaks found.
     pub broken: u64,
     /// The first of them.
     pub breaks: Vec<Break>,
 }
 
-/// Proves every chain. One moment of the database, page by page.
-pub async fn verify(store: &Store, mut seen: impl FnMut(&Proof)) -> Result<Proof, EngineError> {
+/// Proves every chain and every seal. One moment of the database, page by page.
+pub async fn verify(store: &Store, seen: impl FnMut(&Proof)) -> Result<Proof, EngineError> {
+    prove(store, None, seen).await
+}
+
+/// The same, and writes what is proved to `out`, for a proof without the database.
+pub async fn verify_to(
+    store: &Store,
+    out: &mut (dyn Write + Send),
+    seen: impl FnMut(&Proof),
+) -> Result<Proof, EngineError> {
+    prove(store, Some(out), seen).await
+}
+
+async fn prove(
+    store: &Store,
+    export: Option<&mut (dyn Write + Send)>,
+    mut seen: impl FnMut(&Proof),
+) -> Result<Proof, EngineError> {
     let mut tx = store.begin_reading().await?;
-    let mut proof = Proof::default();
-    let mut behind = 0;
+    let mut prover = Prover::default();
+    let at = store::now_in(&mut tx).await?;
+    let mut export = export.map(|out| Export::begin(out, at)).transpose()?;
+    for seal in store::seals::all(&mut tx).await? {
+        let seal = SealRecord::from(seal);
+        if let Some(export) = &mut export {
+            export.seal(&seal)?;
+        }
+        prover.seals.begin(seal);
+    }
+    let (mut behind, mut read) = (0, Totals::default());
     loop {
-        let chains = verify::page(&mut tx, behind, PAGE).await?;
-        let Some(last) = chains.last() else { break };
-        behind = last.row.case.order.id;
-        for one in &chains {
-            proof.rows = proof.rows.saturating_add(1);
-            proof.entries = proof.entries.saturating_add(u64::try_from(one.entries.len()).unwrap_or(0));
-            for (entry_no, what) in breaks_of(one) {
-                proof.note(one, entry_no, what);
+        let ids = stored::page(&mut tx, behind, PAGE).await?;
+        let Some(last) = ids.last() else { break };
+        behind = *last;
+        for chain in chains(&mut tx, &ids, &mut prover).await? {
+            let chain = ChainRecord::from(chain);
+            count(&mut read, &chain);
+            prover.chain(&chain);
+            if let Some(export) = &mut export {
+                export.chain(chain)?;
             }
         }
-        seen(&proof);
+        seen(&prover.proof);
+    }
+    if let Some(export) = export {
+        export.end(&prover.proof)?;
+    }
+    for (what, there, seen) in ownerless(stored::totals(&mut tx).await?, read) {
+        prover.say(format!("{} {what} belong to no payment", there.saturating_sub(seen)));
     }
     let bodies = broken_bodies(&mut tx).await?;
     if bodies > 0 {
-        proof.broken = proof.broken.saturating_add(bodies);
-        let what = format!("{bodies} stored bodies do not match their hash");
-        proof.breaks.push(Break { account: String::new(), partner_reference_no: String::new(), entry_no: None, what });
+        prover.say(format!("{bodies} stored bodies do not match their hash"));
+        prover.proof.broken = prover.proof.broken.saturating_add(bodies.saturating_sub(1));
     }
     tx.commit().await.map_err(StoreError::from)?;
-    Ok(proof)
+    Ok(prover.finish())
+}
+
+/// The chains of these rows. One that cannot be read is a break and not the end of the proof.
+async fn chains(tx: &mut Tx, ids: &[i64], prover: &mut Prover) -> Result<Vec<Chain>, StoreError> {
+    match stored::chains(tx, ids).await {
+        Err(StoreError::Inconsistent { .. }) => {}
+        read => return read,
+    }
+    let mut readable = Vec::new();
+    for id in ids {
+        match stored::chains(tx, &[*id]).await {
+            Ok(chain) => readable.extend(chain),
+            Err(error @ StoreError::Inconsistent { .. }) => {
+                let (account, partner_reference_no) = stored::name(tx, *id).await?;
+                let what = format!("it cannot be read: {error}");
+                prover.note(Break { account, partner_reference_no, entry_no: None, seal: None, what });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(readable)
+}
+
+/// Adds what hangs on a row.
+fn count(read: &mut Totals, chain: &ChainRecord) {
+    let add = |sum: &mut i64, n: usize| *sum = sum.saturating_add(i64::try_from(n).unwrap_or(i64::MAX));
+    add(&mut read.facts, chain.facts.len());
+    add(&mut read.changes, chain.changes.len());
+    add(&mut read.entries, chain.entries.len());
+    add(&mut read.postings, chain.entries.iter().map(|e| e.postings.len()).sum::<usize>());
+    add(&mut read.postings, chain.stray_postings);
+    add(&mut read.refunds, chain.refunds.len());
+    add(&mut read.sealed, chain.sealed.len());
+}
+
+/// What there is more of than hangs on rows: whoever cut a row out left it behind.
+fn ownerless(there: Totals, read: Totals) -> impl Iterator<Item = (&'static str, i64, i64)> {
+    [
+        ("facts", there.facts, read.facts),
+        ("order changes", there.changes, read.changes),
+        ("journal entries", there.entries, read.entries),
+        ("postings", there.postings, read.postings),
+        ("refunds", there.refunds, read.refunds),
+        ("sealed entries", there.sealed, read.sealed),
+    ]
+    .into_iter()
+    .filter(|(_, there, read)| there != read)
 }
 
 /// How many stored bodies do not match their hash.
 async fn broken_bodies(tx: &mut Tx) -> Result<u64, StoreError> {
     let (mut broken, mut behind) = (0_u64, Vec::new());
-    while let Some(page) = verify::bodies(tx, &behind, BODIES).await? {
+    while let Some(page) = stored::bodies(tx, &behind, BODIES).await? {
         broken = broken.saturating_add(page.broken);
         behind = page.last;
     }
     Ok(broken)
 }
 
-impl Proof {
-    fn note(&mut self, chain: &Chain, entry_no: Option<i32>, what: String) {
-        self.broken = self.broken.saturating_add(1);
-        if self.breaks.len() < MOST_LISTED {
-            let order = &chain.row.case.order;
-            self.breaks.push(Break {
-                account: order.account.clone(),
-                partner_reference_no: order.partner_reference_no.clone(),
+/// A proof in the making: chains come one by one, by id.
+#[derive(Default)]
+struct Prover {
+    proof: Proof,
+    seals: Seals,
+}
+
+impl Prover {
+    /// Judges the next chain.
+    fn chain(&mut self, chain: &ChainRecord) {
+        self.proof.rows = self.proof.rows.saturating_add(1);
+        self.proof.entries = self.proof.entries.saturating_add(u64::try_from(chain.entries.len()).unwrap_or(0));
+        let mut found = judge::breaks_of(chain);
+        found.extend(self.seals.add(chain));
+        for (entry_no, what) in found {
+            self.note(Break {
+                account: chain.account.clone(),
+                partner_reference_no: chain.partner_reference_no.clone(),
                 entry_no,
+                seal: None,
                 what,
             });
         }
     }
-}
 
-/// The breaks of one chain, first to last.
-fn breaks_of(chain: &Chain) -> Vec<(Option<i32>, String)> {
-    let mut found = Vec::new();
-    let mut previous: Link = chain::GENESIS;
-    for (expected_no, entry) in (1_i32..).zip(&chain.entries) {
-        let mut say = |what: &str| found.push((Some(entry.entry_no), what.to_owned()));
-        if entry.entry_no != expected_no {
-            say("an entry before it is missing");
-        }
-        if entry.prev_hash != previous {
-            say("it does not link to the entry before it");
-        }
-        if entry.hash != chain::link(&previous, &entry.content) {
-            say("its content does not give its hash: it was changed");
-        }
-        previous = entry.hash.as_slice().try_into().unwrap_or(chain::GENESIS);
-        match serde_json::from_str::<Value>(&entry.content) {
-            Ok(content) => compare_entry(chain, entry, &content, &mut say),
-            Err(_) => say("its content is no JSON"),
+    /// Says what is about no payment.
+    fn say(&mut self, what: String) {
+        let (account, partner_reference_no) = (String::new(), String::new());
+        self.note(Break { account, partner_reference_no, entry_no: None, seal: None, what });
+    }
+
+    fn note(&mut self, found: Break) {
+        self.proof.broken = self.proof.broken.saturating_add(1);
+        if self.proof.breaks.len() < MOST_LISTED {
+            self.proof.breaks.push(found);
         }
     }
-    compare_row(chain, &mut found);
-    found
-}
 
-fn word<'a>(content: &'a Value, key: &str) -> &'a str {
-    content.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn compare_entry(chain: &Chain, entry: &StoredEntry, content: &Value, say: &mut impl FnMut(&str)) {
-    let upto = content.get("upto_seq").and_then(Value::as_i64);
-    if word(content, "state") != entry.state
-        || word(content, "kind") != entry.kind
-        || upto != Some(i64::from(entry.upto_seq))
-    {
-        say("its columns differ from its content");
+    /// Judges the seals.
+    fn finish(mut self) -> Proof {
+        self.proof.seals = u64::try_from(self.seals.count()).unwrap_or(0);
+        for (day, what) in std::mem::take(&mut self.seals).finish() {
+            let (account, partner_reference_no) = (String::new(), String::new());
+            self.note(Break { account, partner_reference_no, entry_no: None, seal: Some(day), what });
+        }
+        self.proof
     }
-    let lines: Vec<(String, String)> = content
-        .get("postings")
-        .and_then(Value::as_array)
-        .map(|lines| lines.iter().map(|l| (word(l, "account").to_owned(), word(l, "amount").to_owned())).collect())
-        .unwrap_or_default();
-    let stored: Vec<(String, String)> =
-        entry.postings.iter().map(|(account, sen)| (account.clone(), sen.to_string())).collect();
-    if lines != stored {
-        say("its postings differ from its content");
-    }
-    let facts: Vec<_> = chain.row.case.facts.iter().filter(|f| f.seq <= entry.upto_seq).cloned().collect();
-    let changes: Vec<_> = chain.row.case.changes.iter().filter(|c| c.seq <= entry.upto_seq).cloned().collect();
-    if word(content, "evidence") != chain::evidence(&facts, &changes) {
-        say("a fact or an order change that it had seen was changed");
-    }
-}
-
-/// The row and its refunds must stand as the last entry left them.
-fn compare_row(chain: &Chain, found: &mut Vec<(Option<i32>, String)>) {
-    let row = &chain.row;
-    let last = chain.entries.last();
-    if row.journal_no != last.map_or(0, |e| e.entry_no)
-        || row.journal_hash.as_deref() != last.map(|e| e.hash.as_slice())
-    {
-        found.push((None, "the row's journal head is not its last entry".into()));
-    }
-    let Some(content) = last.and_then(|e| serde_json::from_str::<Value>(&e.content).ok()) else { return };
-    if word(&content, "state") != row.case.prior.state.as_str()
-        || word(&content, "paid_amount") != amount(row.paid_amount)
-    {
-        found.push((None, "the row's state or paid amount is not what its last entry says".into()));
-    }
-    let stored: Vec<Value> = row
-        .case
-        .refunds
-        .iter()
-        .map(|r| {
-            serde_json::json!({"cause": r.cause.as_str(), "amount": r.amount.to_string(), "state": r.state.as_str(),
-                               "content_hash": r.content_hash, "approved_by": r.approved_by})
-        })
-        .collect();
-    let written: Vec<Value> = content
-        .get("refunds")
-        .and_then(Value::as_array)
-        .map(|refunds| {
-            refunds.iter().map(|r| pick(r, &["cause", "amount", "state", "content_hash", "approved_by"])).collect()
-        })
-        .unwrap_or_default();
-    if stored != written {
-        found.push((None, "a refund is not what the row's last entry says".into()));
-    }
-}
-
-fn amount(sen: Option<Sen>) -> String {
-    sen.map(|s| s.to_string()).unwrap_or_default()
-}
-
-fn pick(value: &Value, keys: &[&str]) -> Value {
-    keys.iter().map(|key| ((*key).to_owned(), value.get(*key).cloned().unwrap_or(Value::Null))).collect()
 }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod guard;
 pub mod refunds;
 pub mod schedule;
+pub mod sentinel;
 pub mod setup;
 pub mod sweep;
 pub mod wake;
@@ -48,6 +49,7 @@ pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
     monitor = sweep::register_strays(monitor, &ctx);
     if roles.commands {
         monitor = schedule::register(monitor, &ctx)?;
+        monitor = sentinel::register(monitor, &ctx);
         monitor = commands::register(monitor, &ctx);
     }
     let monitor = monitor
@@ -76,7 +78,7 @@ pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
 fn kind(name: &str) -> Worker {
     match name.split_once('-').map(|(kind, _)| kind) {
         Some("refunds") => Worker::Refund,
-        Some("commands" | "schedule") => Worker::Command,
+        Some("commands" | "schedule" | "sentinel") => Worker::Command,
         _ => Worker::Check,
     }
 }

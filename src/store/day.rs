@@ -122,7 +122,7 @@ pub struct Origin {
     pub entries: i64,
     /// Rows that have any.
     pub chains: i64,
-    /// SHA-256 over (row id, last hash) of each chain by row id, hex; made like the daily seal.
+    /// SHA-256 over (row id, last hash) of each chain by row id, hex.
     pub head: String,
     /// The content of the newest journal entry of each account, by account.
     pub last_entries: Vec<(String, String)>,

@@ -1,8 +1,8 @@
 //! Gauges that only the database knows, read at scrape: nothing in the code ever counts them up or down.
 //!
-//! Every statement stands on a partial index that holds what needs somebody's eye, or on a bounded number of newest rows,
-//! so the cost follows the open work and not the size of the table. All are read in one snapshot, so they agree with one
-//! another, and each is ended by the server after [`STATEMENT_MAX`]. Proofs over everything are `rekon verify`.
+//! Every statement stands on a partial index that holds what needs somebody's eye, or on a small table, so the cost follows
+//! the open work and not the size of the table. All are read in one snapshot, so they agree with one another, and each is
+//! ended by the server after [`STATEMENT_MAX`]. What breaks a rule of money is found by the sentinel; here it is counted.
 
 use std::time::Duration;
 
@@ -18,9 +18,6 @@ use crate::{
 
 /// No statement of a reading runs longer.
 pub const STATEMENT_MAX: Duration = Duration::from_secs(2);
-
-/// How many of the newest payments and refunds the proofs look at that no index can make.
-const NEWEST: i64 = 2_000;
 
 /// What a reading is about.
 #[derive(Debug, Clone, Default)]
@@ -59,8 +56,8 @@ enum Given {
     Flags,
     /// `$1` jobs.
     Jobs,
-    /// `$1` a number of rows.
-    Newest,
+    /// No parameter.
+    Nothing,
 }
 
 const STATEMENTS: &[Statement] = &[
@@ -80,7 +77,9 @@ const STATEMENTS: &[Statement] = &[
     Statement { metric: c::REFUNDS_STOPPED, sql: REFUNDS_STOPPED, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::BREAKER_OPEN, sql: BREAKER_OPEN, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::RUN_LAST_SUCCESS, sql: RUN_LAST_SUCCESS, unit: Value::Count, given: Given::Jobs },
-    Statement { metric: c::INVARIANT_VIOLATIONS, sql: INVARIANTS, unit: Value::Count, given: Given::Newest },
+    Statement { metric: c::INVARIANT_VIOLATIONS, sql: INVARIANTS, unit: Value::Count, given: Given::Nothing },
+    Statement { metric: c::SENTINEL_PASSED, sql: SENTINEL_PASSED, unit: Value::Count, given: Given::Nothing },
+    Statement { metric: c::SENTINEL_ROTATED, sql: SENTINEL_ROTATED, unit: Value::Count, given: Given::Nothing },
 ];
 
 const SNAPSHOT: &str = "-- store::gauges::snapshot
@@ -148,29 +147,14 @@ const RUN_LAST_SUCCESS: &str = "-- store::gauges::run_last_success
 select job, extract(epoch from max(finished_at))::bigint
   from rekon.runs where job = any($1) and state = 'done' and finished_at is not null group by job";
 
-/// The first stands on an index that holds violations only; the others look at the newest facts, payments and refunds. A row
-/// that is due is not at rest: a fact that came too late for its lease waits for the next look.
 const INVARIANTS: &str = "-- store::gauges::invariants
-select 'returned_at_most_paid', count(*) from rekon.transactions
- where refund_reserved + refunded_amount + refunded_outside > coalesce(paid_amount, 0)
-union all
-select 'paid_is_not_unpaid', count(distinct t.id)
-  from (select transaction_id from rekon.facts where observation = 'PAID' and source = 'query' order by answered_at desc limit $1) as newest
-  join rekon.transactions as t on t.id = newest.transaction_id
- where t.state = 'unpaid' and t.next_check_at is null
-union all
-select 'postings_balance', count(*) from (
-  select 1 from (select id from rekon.transactions where paid_at is not null order by paid_at desc limit $1) as newest
-    join rekon.postings as p on p.transaction_id = newest.id
-   group by newest.id, p.entry_no having sum(p.debit) <> sum(p.credit)) as unbalanced
-union all
-select 'refunds_add_up', count(*) from (
-  select 1 from (select distinct transaction_id from (select transaction_id from rekon.refund_saga order by id desc limit $1) as r) as newest
-    join rekon.transactions as t on t.id = newest.transaction_id
-    join rekon.refund_saga as r on r.transaction_id = t.id
-   group by t.id
-  having t.refunded_amount <> coalesce(sum(r.amount) filter (where r.state = 'confirmed'), 0)
-      or t.refund_reserved <> coalesce(sum(r.amount) filter (where r.state in ('reserved', 'sending', 'unknown')), 0)) as differing";
+select invariant, count(*) from rekon.violations group by invariant";
+
+const SENTINEL_PASSED: &str = "-- store::gauges::sentinel_passed
+select coalesce(extract(epoch from passed_at)::bigint, 0) from rekon.sentinel";
+
+const SENTINEL_ROTATED: &str = "-- store::gauges::sentinel_rotated
+select coalesce(extract(epoch from rotated_at)::bigint, 0) from rekon.sentinel";
 
 impl Store {
     /// Reads every database gauge in one snapshot.
@@ -197,7 +181,7 @@ async fn read(tx: &mut Tx, statement: &Statement, scope: &GaugeScope) -> Result<
         Given::AccountsAndRest => query.bind(&scope.accounts).bind(UNCONFIGURED),
         Given::Flags => query.bind(&scope.accounts).bind(UNCONFIGURED).bind(&scope.flags).bind(UNFLAGGED),
         Given::Jobs => query.bind(c::JOBS),
-        Given::Newest => query.bind(NEWEST),
+        Given::Nothing => query,
     };
     let width = statement.metric.labels.len();
     let mut readings = Vec::new();

@@ -1,25 +1,8 @@
-//! Housekeeping that only the database needs: the daily seal, rows that the command queue left behind, strangers' rows.
+//! Housekeeping that only the database needs: rows that the command queue left behind, strangers' rows.
 
 use std::time::Duration;
 
-use chrono::NaiveDate;
-
-use crate::{
-    domain::chain::Heads,
-    store::{Store, StoreError, limits::interval},
-};
-
-/// Chains read at once for a seal.
-const PAGE: i64 = 20_000;
-
-const IS_SEALED: &str = "-- store::upkeep::is_sealed
-select exists (select 1 from rekon.seals where day = $1)";
-
-const HEADS: &str = "-- store::upkeep::heads
-select id, journal_hash from rekon.transactions where id > $1 and journal_no > 0 order by id limit $2";
-
-const SEAL: &str = "-- store::upkeep::seal
-insert into rekon.seals (day, chains, head) values ($1, $2, $3) on conflict (day) do nothing";
+use crate::store::{Store, StoreError, limits::interval};
 
 // First branch: finished with a wrong status. Second: older than any command may take; heartbeats do not renew lock_at.
 const RESCUE: &str = "-- store::upkeep::rescue
@@ -52,28 +35,6 @@ delete from rekon.runs where id in (
   select id from rekon.runs where state in ('queued', 'running') and heartbeat_at < clock_timestamp() - $1::interval limit $2)";
 
 impl Store {
-    /// Seals a day: one hash over the heads of all chains as of one moment, read page by page, because a table has no
-    /// largest size. A second seal of the same day is a no-op.
-    pub async fn seal(&self, day: NaiveDate) -> Result<bool, StoreError> {
-        if sqlx::query_scalar(IS_SEALED).bind(day).fetch_one(self.pool()).await? {
-            return Ok(false);
-        }
-        let mut tx = self.begin_reading().await?;
-        let (mut heads, mut behind) = (Heads::new(), 0);
-        loop {
-            let page: Vec<(i64, Vec<u8>)> = sqlx::query_as(HEADS).bind(behind).bind(PAGE).fetch_all(&mut *tx).await?;
-            let Some(last) = page.last() else { break };
-            behind = last.0;
-            for (id, hash) in &page {
-                heads.add(*id, hash);
-            }
-        }
-        tx.commit().await?;
-        let (chains, head) = heads.finish();
-        let sealed = sqlx::query(SEAL).bind(day).bind(chains).bind(head.as_slice()).execute(self.pool()).await?;
-        Ok(sealed.rows_affected() > 0)
-    }
-
     /// Deletes raw bodies that no fact has named for `keep`, at most `limit`; their facts and hashes stay.
     pub async fn prune_bodies(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
         Ok(sqlx::query(PRUNE_BODIES).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())

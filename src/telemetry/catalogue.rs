@@ -164,8 +164,29 @@ const WORKER: Label = Label { name: "worker", words: Words::Own(&["check", "refu
 /// The jobs on the calendar, as `runs.job` names them.
 pub const JOBS: &[&str] = &["daily", "prune", "seal"];
 
-/// The proofs that are made at every scrape. `rekon verify` makes them over everything.
-pub const INVARIANTS: &[&str] = &["returned_at_most_paid", "paid_is_not_unpaid", "postings_balance", "refunds_add_up"];
+/// The rules that the invariant sentinel proves, pass by pass; `docs/invariants.md` says what each one means.
+pub const INVARIANTS: &[&str] = &[
+    "returned_at_most_paid",
+    "budget_adds_up",
+    "seals_are_chained",
+    "paid_is_not_unpaid",
+    "paid_as_first_answered",
+    "postings_balance",
+    "balances_equal_row",
+    "suspense_equals_flags",
+    "refunds_add_up",
+    "one_refund_per_cause",
+    "one_refund_in_flight",
+    "approver_is_not_proposer",
+    "sent_on_two_answers",
+    "chain_links",
+    "chain_head",
+    "row_equals_journal",
+    "decision_says_why",
+    "sequence_is_dense",
+    "facts_as_written",
+    "nothing_is_forgotten",
+];
 
 /// Milliseconds to half a minute: one call of a provider.
 const CALL_SECONDS: Buckets = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -244,6 +265,8 @@ catalogue! {
         "Runs of calendar jobs that ended in this process.";
     JOB_RUN_SECONDS = "rekon_job_seconds" Kind::Histogram(JOB_SECONDS), [JOB],
         "Time of one run of a calendar job.";
+    SENTINEL_SECONDS = "rekon_sentinel_pass_seconds" Kind::Histogram(JOB_SECONDS), [],
+        "Time of one pass of the invariant sentinel in this process.";
     GAUGE_READS = "rekon_gauge_reads_total" Kind::Counter, [Label { name: "outcome", words: Words::Own(&["done", "failed"]) }],
         "Times that the database's gauges were read for a scrape.";
     DATABASE_UP = "rekon_database_up" Kind::ProcessGauge, [],
@@ -276,5 +299,9 @@ catalogue! {
         "When a calendar job last ended well, in seconds since 1970; 0 when it never has.";
     INVARIANT_VIOLATIONS = "rekon_invariant_violations" Kind::DatabaseGauge,
         [Label { name: "invariant", words: Words::Own(INVARIANTS) }],
-        "Rows that break a rule of money. Anything but 0 is an emergency.";
+        "Rows that break a rule of money, as the sentinel last saw them. Anything but 0 is an emergency.";
+    SENTINEL_PASSED = "rekon_sentinel_pass_timestamp_seconds" Kind::DatabaseGauge, [],
+        "When the sentinel last ended a pass, in seconds since 1970; 0 when it never has.";
+    SENTINEL_ROTATED = "rekon_sentinel_rotation_timestamp_seconds" Kind::DatabaseGauge, [],
+        "When the sentinel had last looked at every row, in seconds since 1970; 0 when it never has.";
 }

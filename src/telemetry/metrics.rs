@@ -261,6 +261,11 @@ pub fn job_ended(job: &'static str, outcome: JobOutcome, took: Duration) {
     histogram(c::JOB_RUN_SECONDS, &[job]).record(took);
 }
 
+/// The sentinel made a pass.
+pub fn sentinel_pass(took: Duration) {
+    histogram::<&str>(c::SENTINEL_SECONDS, &[]).record(took);
+}
+
 /// The database's gauges were read, or could not be.
 pub fn gauges_read(done: bool) {
     counter(c::GAUGE_READS, &[if done { "done" } else { "failed" }]).increment(1);

@@ -32,11 +32,14 @@ mod process;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod replicas;
 #[cfg(test)]
 mod report;
 #[cfg(test)]
 mod shared_token;
+mod sentinel;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]

@@ -1,6 +1,89 @@
-//! Each rule in one sentence for the person who asks why. The longer prose with examples is `docs/rules.md`.
+//! Each rule in one sentence for the person who asks why, in his language. The longer prose with examples is
+//! `docs/rules.md`, where both sentences stand.
 
-use crate::domain::explain::Rule;
+use crate::{
+    domain::{
+        explain::Rule,
+        state::{Flag, State},
+    },
+    engine::{explain::indonesian, lookup},
+};
+
+/// A language of explanations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lang {
+    /// English.
+    #[default]
+    En,
+    /// Indonesian.
+    Id,
+}
+
+impl Lang {
+    /// Every language.
+    pub const ALL: [Self; 2] = [Self::En, Self::Id];
+
+    /// Its code.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::Id => "id",
+        }
+    }
+
+    /// The reverse of [`Lang::as_str`]; a locale such as `id_ID.UTF-8` is read by its language.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let language = word.split(['_', '-', '.']).next().unwrap_or_default().to_lowercase();
+        Self::ALL.into_iter().find(|lang| lang.as_str() == language)
+    }
+
+    /// The rule in one sentence.
+    pub const fn rule(self, rule: Rule) -> &'static str {
+        match self {
+            Self::En => sentence(rule),
+            Self::Id => indonesian::rule(rule),
+        }
+    }
+
+    /// What a flag says, and what a person does about it.
+    pub const fn flag(self, flag: Flag) -> (&'static str, &'static str) {
+        match self {
+            Self::En => lookup::flag_words(flag),
+            Self::Id => indonesian::flag(flag),
+        }
+    }
+
+    /// What would move a row out of this state.
+    pub const fn outlook(self, state: State) -> &'static str {
+        match self {
+            Self::En => outlook(state),
+            Self::Id => indonesian::outlook(state),
+        }
+    }
+
+    /// One of two texts.
+    pub const fn pick<'a>(self, english: &'a str, indonesian: &'a str) -> &'a str {
+        match self {
+            Self::En => english,
+            Self::Id => indonesian,
+        }
+    }
+}
+
+const fn outlook(state: State) -> &'static str {
+    match state {
+        State::Pending => {
+            "A PAID answer to a query settles it; enough negative answers after its watch close it as unpaid."
+        }
+        State::Paid => "A reversal, a dead answer seen twice, another amount or a cancelled order would move it.",
+        State::Held => "It leaves when its deciding flag is settled: by a refund, by policy or by a person.",
+        State::Refunding => "It leaves when the refund is confirmed, refused or given up before it was sent.",
+        State::Refunded => "It rests; a PAID answer after a refund proved by query would reopen it.",
+        State::PartlyRefunded => "It rests; a further cause or a reversal would move it.",
+        State::Unpaid => "It rests; a later PAID answer reopens it as held with paid_after_close.",
+        State::Review => "A person decides, unless its flag heals by itself.",
+    }
+}
 
 /// The rule in one sentence.
 pub const fn sentence(rule: Rule) -> &'static str {
@@ -53,5 +136,49 @@ pub const fn sentence(rule: Rule) -> &'static str {
         Rule::PayoutPaid => "The payout reached its receiver.",
         Rule::PayoutNotDone => "A payout was called dead twice.",
         Rule::PayoutUnaskable => "This account\'s provider has no service that knows payouts, so nobody can be asked.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const PROSE: &str = include_str!("../../../docs/rules.md");
+
+    #[test]
+    fn every_rule_has_both_sentences_and_they_stand_in_the_manual() {
+        let mut all = BTreeSet::new();
+        for rule in Rule::ALL {
+            let heading = format!("\n## {}\n", rule.id());
+            let section = PROSE.split_once(&heading).map(|(_, rest)| rest).unwrap_or_default();
+            for lang in Lang::ALL {
+                let sentence = lang.rule(rule);
+                assert!(sentence.len() > 20 && sentence.ends_with('.'), "{} {lang:?}: {sentence:?}", rule.id());
+                assert!(all.insert(sentence), "{sentence:?} stands twice");
+                let line = format!("> {}: {sentence}", lang.as_str());
+                let is_there = section.lines().take(4).any(|l| l == line);
+                assert!(is_there, "docs/rules.md lacks {line:?} under {}", rule.id());
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_and_state_speaks_both_languages() {
+        for flag in Flag::ALL {
+            let texts = Lang::ALL.map(|lang| lang.flag(flag));
+            assert!(texts.iter().all(|(why, step)| !why.is_empty() && !step.is_empty()), "{flag:?}");
+            assert_ne!(texts[0], texts[1], "{flag:?}");
+        }
+        for state in State::ALL {
+            assert_ne!(Lang::En.outlook(state), Lang::Id.outlook(state), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_locale_names_its_language() {
+        let words = ["id", "ID", "id_ID.UTF-8", "en-GB", "fr"].map(Lang::from_word);
+        assert_eq!(words, [Some(Lang::Id), Some(Lang::Id), Some(Lang::Id), Some(Lang::En), None]);
     }
 }

@@ -137,6 +137,8 @@ pub struct Evidence {
     pub attempts: Vec<AttemptRow>,
     /// The body of the last answer, if it is still kept.
     pub last_body: Option<Vec<u8>>,
+    /// The bodies of the newest facts by sequence, where they are still kept.
+    pub bodies: Vec<(i32, Vec<u8>)>,
     /// Database time of the look.
     pub at: DateTime<Utc>,
 }
@@ -161,6 +163,9 @@ const ATTEMPTS: &str = "-- store::reads::evidence::attempts
 select a.refund_id, a.attempt, a.sent_at, a.ended_at, a.outcome, a.response_code
   from rekon.refund_attempts a join rekon.refund_saga r on r.id = a.refund_id where r.transaction_id = $1 order by a.refund_id, a.attempt";
 
+const BODIES: &str = "-- store::reads::evidence::bodies
+select f.seq, r.body from rekon.facts f join rekon.raw_answers r on r.hash = f.raw_hash where f.transaction_id = $1 order by f.seq desc limit 50";
+
 const LAST_BODY: &str = "-- store::reads::evidence::last_body
 select r.body from rekon.facts f left join rekon.sightings s using (transaction_id, seq) join rekon.raw_answers r on r.hash = f.raw_hash
  where f.transaction_id = $1 and f.source = 'query' order by coalesce(s.last_at, f.answered_at) desc, f.seq desc limit 1";
@@ -175,6 +180,7 @@ impl Store {
             journal: Vec::new(),
             attempts: Vec::new(),
             last_body: sqlx::query_scalar(LAST_BODY).bind(transaction_id).fetch_optional(&mut *tx).await?,
+            bodies: sqlx::query_as(BODIES).bind(transaction_id).fetch_all(&mut *tx).await?,
             at: now_in(&mut tx).await?,
         };
         for row in sqlx::query(FACTS).bind(transaction_id).fetch_all(&mut *tx).await? {

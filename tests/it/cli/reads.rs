@@ -79,7 +79,8 @@ async fn explain_shows_the_decision_its_evidence_and_where_the_money_is() {
         "Dr provider_clearing",
         "Cr suspense:overpaid",
         "merchant_payable   Cr  150000.00",
-        "What next\n  The provider is asked again at ",
+        "What next, and what would change it\n  The provider is asked again at ",
+        "Facts used and ignored\n  #1 used\n      {",
         "Last answer as it came",
         "\"latestTransactionStatus\":\"00\"",
     ] {
@@ -93,8 +94,8 @@ async fn explain_shows_the_decision_its_evidence_and_where_the_money_is() {
     assert_keys(&explained["transaction"], ROW);
     assert_keys(
         &explained["facts"][0],
-        "amount answered_at bad_weather call_id currency doubt echo fee_amount last_at latest_transaction_status observation \
-         paid_time response_code sent_at seq sightings source warnings",
+        "amount answered_at bad_weather call_id currency doubt echo excerpt fee_amount ignored is_used last_at \
+         latest_transaction_status observation paid_time response_code sent_at seq sightings source warnings",
     );
     assert_eq!(explained["facts"][0]["amount"], "170000.00");
     assert_keys(&explained["because"][0], "facts inputs rule sentence");
@@ -106,6 +107,15 @@ async fn explain_shows_the_decision_its_evidence_and_where_the_money_is() {
         json!([{"account": "merchant_payable", "side": "Cr", "amount": "150000.00"},
                {"account": "provider_clearing", "side": "Dr", "amount": "150000.00"}])
     );
+    let indonesian = worked.run(&["explain", "MORE", "--lang", "id"]).ends(0).stdout;
+    for part in [
+        "Mengapa (diputuskan ",
+        "amount.over: Dibayar lebih dari yang diharapkan",
+        "Penyedia ditanya lagi pada ",
+        "#1 dipakai",
+    ] {
+        assert!(indonesian.contains(part), "no {part:?} in\n{indonesian}");
+    }
     let waiting = worked.run(&["explain", "OPEN"]).ends(0).stdout;
     assert!(waiting.contains("As it stands now: pending{}\n  pending.not_paid_yet: "), "{waiting}");
     assert!(waiting.contains("2x until "), "{waiting}");
@@ -115,7 +125,7 @@ async fn explain_shows_the_decision_its_evidence_and_where_the_money_is() {
 async fn status_and_lists_tell_people_and_scripts_the_same() {
     let worked = Worked::new().await;
     let status = worked.run(&["status", "--json"]).ends(0).json();
-    assert_keys(&status, "at at_risk backlog breakers_open last_runs refunds states");
+    assert_keys(&status, "at at_risk backlog breakers_open last_runs refunds refunds_stopped states violations");
     assert_eq!(
         status["states"],
         json!([{"account": "doku-main", "state": "held", "rows": 1, "expected": "150000.00"},

@@ -163,11 +163,67 @@ async fn a_posting_has_one_side_on_a_known_account() {
 #[tokio::test]
 async fn a_day_is_sealed_once_and_for_ever() {
     let db = with_payment().await;
-    let seal = "insert into rekon.seals (day, chains, head) values ('2026-11-19', 1, sha256(''))";
-    db.expect_refused(&seal.replace("sha256('')", "'\\x00'"), "seals_head_is_sha256").await;
+    let seal = "insert into rekon.seals (no, day, chains, prev_head, head) values (1, '2026-11-19', 1, sha256(''), sha256(''))";
+    let prev = seal.replacen("sha256('')", "'\\x00'", 1);
+    db.expect_refused(&prev, "seals_prev_head_is_sha256").await;
+    db.expect_refused(&seal.replace("sha256(''))", "'\\x00')"), "seals_head_is_sha256").await;
+    db.expect_refused(&seal.replace("(1, ", "(0, "), "seals_count_from_one").await;
     db.run(seal).await;
-    db.expect_refused(seal, "seals_pkey").await;
+    db.expect_refused(&seal.replace("(1, ", "(2, "), "seals_pkey").await;
+    db.expect_refused(&seal.replace("-19", "-20"), "seals_one_after_another").await;
     db.expect_refused("update rekon.seals set chains = 2", "seals_stay").await;
     db.expect_refused("delete from rekon.seals", "seals_stay").await;
     db.expect_refused("truncate rekon.seals", "seals_stay_all").await;
+}
+
+#[tokio::test]
+async fn what_a_seal_covers_is_an_entry_and_stays() {
+    let db = with_payment().await;
+    let sealed = "insert into rekon.sealed (transaction_id, entry_no, seal_no, hash) values (1, 1, 1, sha256(''))";
+    db.expect_refused(sealed, "sealed_transaction_id_entry_no_fkey").await;
+    db.run(&entry(1, GENESIS)).await;
+    db.expect_refused(&sealed.replace("sha256('')", "'\\x00'"), "sealed_hash_is_sha256").await;
+    db.run(sealed).await;
+    db.expect_refused("update rekon.sealed set seal_no = 2", "sealed_stays").await;
+    db.expect_refused("delete from rekon.sealed", "sealed_stays").await;
+    db.expect_refused("truncate rekon.sealed", "sealed_stays_all").await;
+}
+
+#[tokio::test]
+async fn a_fact_and_a_change_carry_the_hash_of_their_own_text() {
+    let db = with_payment().await;
+    db.run(
+        &fact(1, "c1", "PAID", "150000")
+            .replace("profile_hash)", "profile_hash, hash)")
+            .replace("'p')", "'p', '\\x00')"),
+    )
+    .await;
+    db.run("update rekon.transactions set seq = 1; update rekon.transactions set expires_at = '2026-11-20 10:00+07'")
+        .await;
+    let honest = "select (select bool_and(f.hash = sha256(convert_to(rekon.fact_text(f), 'UTF8'))) from rekon.facts f)
+        and (select bool_and(c.hash = sha256(convert_to(rekon.order_change_text(c), 'UTF8'))) from rekon.order_changes c)";
+    assert_eq!(db.text(honest).await, "true", "whatever hash somebody names");
+    assert_eq!(db.text("select detail -> 'was' from rekon.order_changes").await, "{\"expires_at\": null}");
+    for (table, check) in [("facts", "facts_own_hash_is_sha256"), ("order_changes", "order_changes_hash_is_sha256")] {
+        let forged = format!("set session_replication_role = replica; update rekon.{table} set hash = '\\x00'");
+        db.expect_refused(&forged, check).await;
+    }
+}
+
+#[tokio::test]
+async fn terms_that_decisions_name_stay() {
+    let db = TestDb::new().await;
+    let terms = "insert into rekon.terms (hash, kind, body) values ('0123', 'policy', '{}')";
+    db.expect_refused(&terms.replace("'policy'", "'law'"), "terms_kind_is_known").await;
+    db.run(terms).await;
+    db.expect_refused("update rekon.terms set body = '[]'", "terms_stay").await;
+    db.expect_refused("delete from rekon.terms", "terms_stay").await;
+    db.expect_refused("truncate rekon.terms", "terms_stay_all").await;
+}
+
+#[tokio::test]
+async fn there_is_one_sentinel() {
+    let db = TestDb::new().await;
+    db.expect_refused("insert into rekon.sentinel default values", "sentinel_pkey").await;
+    db.expect_refused("update rekon.sentinel set is_only = false", "sentinel_is_one").await;
 }

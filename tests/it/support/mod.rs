@@ -31,6 +31,13 @@ impl TestDb {
         Self { store, url, name }
     }
 
+    /// A copy of it as it stands.
+    pub(crate) async fn copy(&self) -> Self {
+        let (name, url) = server::copy_database(&self.name).await;
+        let store = Store::connect(&connect_options(&url)).await.expect("the new database answers");
+        Self { store, url, name }
+    }
+
     /// Another store on the same database: another replica.
     pub(crate) async fn another_store(&self) -> Store {
         Store::connect(&connect_options(&self.url)).await.expect("the database answers")

@@ -40,10 +40,18 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// A copy of the template: its name and its address.
 pub(super) async fn create_database() -> (String, String) {
     let server = SERVER.get_or_init(start);
+    copy_database(&server.template).await
+}
+
+/// A copy of a database; whoever is connected to that one is sent away.
+pub(super) async fn copy_database(from: &str) -> (String, String) {
+    let server = SERVER.get_or_init(start);
     let name = format!("rekon_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let _one_at_a_time = CREATES.lock().await;
     let mut connection = PgConnection::connect(&server.admin_url).await.expect("the test server answers");
-    run(&mut connection, &format!("create database {name} template {}", server.template)).await;
+    let away = format!("select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = '{from}'");
+    run(&mut connection, &away).await;
+    run(&mut connection, &format!("create database {name} template {from}")).await;
     forget_our_schema(&mut connection, &name).await;
     connection.close().await.expect("the connection closes");
     let url = with_database(&server.admin_url, &name);

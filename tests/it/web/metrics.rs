@@ -117,6 +117,7 @@ fn count_everything_once() {
     for outcome in [JobOutcome::Done, JobOutcome::Failed, JobOutcome::Incomplete] {
         metrics::job_ended("daily", outcome, SECOND);
     }
+    metrics::sentinel_pass(SECOND);
     metrics::gauges_read(false);
 }
 
@@ -125,7 +126,10 @@ async fn names_follow_the_rules_of_prometheus() {
     for Metric { name, kind, help, labels } in CATALOGUE.iter().copied() {
         assert!(name.starts_with("rekon_"), "{name}");
         assert_eq!(name.ends_with("_total"), matches!(kind, Kind::Counter), "{name}");
-        assert!(!["_ms", "_millis", "_sen", "_idr", "_minutes"].iter().any(|unit| name.contains(unit)), "{name}");
+        assert!(
+            !["ms", "millis", "sen", "idr", "minutes"].iter().any(|unit| name.split('_').any(|word| word == *unit)),
+            "{name}"
+        );
         assert!(help.ends_with('.') && !help.contains('\n'), "{name}: {help}");
         assert!(!labels.iter().any(|label| ["le", "quantile"].contains(&label.name)), "{name}");
         if let Kind::Histogram(buckets) = kind {
@@ -270,27 +274,6 @@ async fn gauges_are_what_stands_in_the_tables() {
     }
     assert!(scrape.whole("rekon_oldest_overdue_seconds{account=\"shop\"}") >= 90);
     assert!(scrape.whole("rekon_refund_unknown_oldest_seconds{account=\"shop\"}") >= 7_200);
-}
-
-#[tokio::test]
-async fn each_broken_rule_of_money_is_counted_under_its_name() {
-    let damages = [
-        ("returned_at_most_paid", "update rekon.transactions set refunded_outside = 2000 where id = 5"),
-        ("paid_is_not_unpaid", "update rekon.transactions set next_check_at = null where id = 9"),
-        ("postings_balance", "update rekon.postings set credit = 499 where transaction_id = 6 and line = 3"),
-        ("refunds_add_up", "update rekon.transactions set refunded_amount = 400 where id = 7"),
-        ("refunds_add_up", "update rekon.refund_saga set state = 'refused' where transaction_id = 8"),
-    ];
-    for (damaged, damage) in damages {
-        let db = TestDb::new().await;
-        given(&db, A_HANDFUL).await;
-        given(&db, damage).await;
-        let scrape = House::open(Some(db.store.clone())).await.scrape().await;
-        for invariant in INVARIANTS {
-            let value = scrape.value(&format!("rekon_invariant_violations{{invariant=\"{invariant}\"}}"));
-            assert_eq!(value, if *invariant == damaged { "1" } else { "0" }, "{invariant} after: {damage}");
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,179 @@
+//! The invariant sentinel's memory and its look at the tables: which rows are next, what breaks a rule of money among them,
+//! what it found. Whose pass it is is decided here; when, and what follows, is `engine::sentinel`.
+
+mod proofs;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+
+pub use proofs::{Invariant, PROOFS};
+
+use crate::store::{Store, StoreError, Tx, limits::interval, refunds};
+
+/// Stands for every account.
+pub const ALL_ACCOUNTS: &str = "*";
+
+/// Where the sentinel goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// The number of this pass.
+    pub pass: i64,
+    /// Rows with a journal entry from here on are new.
+    pub new_from: DateTime<Utc>,
+    /// The slow look goes on behind this id.
+    pub behind_id: i64,
+}
+
+/// The rows of a pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picked {
+    /// Their ids.
+    pub ids: Vec<i64>,
+    /// Where the next pass begins with what is new.
+    pub new_from: DateTime<Utc>,
+    /// Where the slow look goes on; 0: it came to the end of the table.
+    pub behind_id: i64,
+}
+
+/// Something that breaks a rule of money.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Violation {
+    /// The rule.
+    pub invariant: String,
+    /// Its account; [`ALL_ACCOUNTS`] where it concerns all of them.
+    pub account: String,
+    /// The payment; 0 where it is about none.
+    pub transaction_id: i64,
+    /// What is wrong, in a few words.
+    pub what: String,
+}
+
+// One replica makes the pass; one that dies in it loses nothing but this pass.
+const TURN: &str = "-- store::sentinel::turn
+update rekon.sentinel set passes = passes + 1, next_at = clock_timestamp() + $1::interval where next_at <= clock_timestamp()
+returning passes, new_from, behind_id";
+
+// A transaction that is open now may yet commit an earlier entry: what is new overlaps, and the slow look finds the rest.
+const NEW: &str = "-- store::sentinel::new
+select transaction_id, at from rekon.journal where at >= $1::timestamptz - interval '30 seconds' order by at limit $2";
+
+const NEXT: &str = "-- store::sentinel::next
+select id from rekon.transactions where id > $1 order by id limit $2";
+
+const FOUND_BEFORE: &str = "-- store::sentinel::found_before
+select distinct transaction_id from rekon.violations where transaction_id > 0 order by transaction_id limit $1";
+
+const STORE: &str = "-- store::sentinel::store
+insert into rekon.violations as v (invariant, account, transaction_id, what)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[])
+on conflict (invariant, account, transaction_id) do update set what = excluded.what, last_at = clock_timestamp()";
+
+// A proof over everything speaks for every row; one over some rows for those.
+const MENDED: &str = "-- store::sentinel::mended
+delete from rekon.violations v
+ where (v.transaction_id = any($1) or v.transaction_id = 0 or v.invariant = any($2))
+   and not exists (select 1 from unnest($3::text[], $4::text[], $5::bigint[]) as u(invariant, account, transaction_id)
+                    where (u.invariant, u.account, u.transaction_id) = (v.invariant, v.account, v.transaction_id))";
+
+const PASSED: &str = "-- store::sentinel::passed
+update rekon.sentinel set passed_at = clock_timestamp(), new_from = $2, behind_id = $3::bigint,
+       rotated_at = case when $3::bigint = 0 then clock_timestamp() else rotated_at end
+ where passes = $1";
+
+const VIOLATIONS: &str = "-- store::sentinel::violations
+select invariant, account, transaction_id, what from rekon.violations order by first_at, invariant, account, transaction_id limit $1";
+
+impl Store {
+    /// The next pass, if one is due and nobody else makes it; another one is due after `every`.
+    pub async fn sentinel_turn(&self, every: Duration) -> Result<Option<Turn>, StoreError> {
+        let row = sqlx::query(TURN).bind(interval(every)).fetch_optional(self.pool()).await?;
+        row.map(|row| {
+            Ok(Turn {
+                pass: row.try_get("passes")?,
+                new_from: row.try_get("new_from")?,
+                behind_id: row.try_get("behind_id")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// What was found and still stands, oldest first.
+    pub async fn violations(&self, limit: i64) -> Result<Vec<Violation>, StoreError> {
+        let rows = sqlx::query(VIOLATIONS).bind(limit).fetch_all(self.pool()).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Violation {
+                    invariant: row.try_get("invariant")?,
+                    account: row.try_get("account")?,
+                    transaction_id: row.try_get("transaction_id")?,
+                    what: row.try_get("what")?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// The rows of a pass: what is new, the next `slice` of all rows, what was found before. At most `slice` of each.
+pub async fn pick(tx: &mut Tx, turn: &Turn, slice: i64) -> Result<Picked, StoreError> {
+    let new: Vec<(i64, DateTime<Utc>)> =
+        sqlx::query_as(NEW).bind(turn.new_from).bind(slice).fetch_all(&mut **tx).await?;
+    let next: Vec<i64> = sqlx::query_scalar(NEXT).bind(turn.behind_id).bind(slice).fetch_all(&mut **tx).await?;
+    let before: Vec<i64> = sqlx::query_scalar(FOUND_BEFORE).bind(slice).fetch_all(&mut **tx).await?;
+    let is_last = i64::try_from(next.len()).unwrap_or(0) < slice;
+    let behind_id = if is_last { 0 } else { next.last().copied().unwrap_or(0) };
+    // All that is new was seen up to its last; the next pass looks a little before that again.
+    let new_from = new.last().map_or(turn.new_from, |(_, at)| *at);
+    let mut ids: Vec<i64> = new.into_iter().map(|(id, _)| id).chain(next).chain(before).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(Picked { ids, new_from, behind_id })
+}
+
+/// What breaks a rule among these rows, and what breaks one that is about no single row.
+pub async fn look(tx: &mut Tx, ids: &[i64]) -> Result<Vec<Violation>, StoreError> {
+    let mut found = Vec::new();
+    for proof in PROOFS {
+        for row in proofs::run(tx, proof, ids).await? {
+            found.push(Violation {
+                invariant: proof.id.to_owned(),
+                account: row.try_get("account")?,
+                transaction_id: row.try_get("id")?,
+                what: row.try_get("what")?,
+            });
+        }
+    }
+    found.sort();
+    found.dedup_by(|a, b| (&a.invariant, &a.account, a.transaction_id) == (&b.invariant, &b.account, b.transaction_id));
+    Ok(found)
+}
+
+/// Writes down what a pass found, forgets what is mended, and stops the refunds of the accounts concerned.
+pub async fn write(
+    tx: &mut Tx,
+    turn: &Turn,
+    picked: &Picked,
+    found: &[Violation],
+    stops: &[(String, String)],
+) -> Result<(), StoreError> {
+    let invariants: Vec<&str> = found.iter().map(|v| v.invariant.as_str()).collect();
+    let accounts: Vec<&str> = found.iter().map(|v| v.account.as_str()).collect();
+    let rows: Vec<i64> = found.iter().map(|v| v.transaction_id).collect();
+    let what: Vec<&str> = found.iter().map(|v| v.what.as_str()).collect();
+    let over_everything: Vec<&str> = PROOFS.iter().filter(|p| p.is_over_everything).map(|p| p.id).collect();
+    sqlx::query(MENDED)
+        .bind(&picked.ids)
+        .bind(over_everything)
+        .bind(&invariants)
+        .bind(&accounts)
+        .bind(&rows)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query(STORE).bind(invariants).bind(accounts).bind(rows).bind(what).execute(&mut **tx).await?;
+    for (account, why) in stops {
+        refunds::stop_refunds(tx, account, why).await?;
+    }
+    sqlx::query(PASSED).bind(turn.pass).bind(picked.new_from).bind(picked.behind_id).execute(&mut **tx).await?;
+    Ok(())
+}
