@@ -10,15 +10,18 @@ use crate::{
         decide::{self, Action, Decision, TwoObservations},
         explain::Reason,
         money::Sen,
+        order::later,
         posting::LedgerAccount,
-        refund::{POLICY_ACTOR, Proof, Refund, RefundState},
+        refund::{Channel, POLICY_ACTOR, Proof, Refund, RefundState},
+        saga,
         state::Flag,
     },
     engine::rulebook::Rulebook,
     store::{
         StoreError, Tx,
         cases::Loaded,
-        refunds,
+        qr_cancels,
+        refunds::{self, ProposalDue},
         settle::{self, Batch, Entry, RowUpdate},
     },
     telemetry::metrics,
@@ -32,7 +35,8 @@ const AGAIN_MAX: usize = 3;
 pub struct Written {
     /// Rows, facts, journal.
     pub batch: Batch,
-    proposals: Vec<(i64, Refund, Option<DateTime<Utc>>)>,
+    proposals: Vec<(i64, Refund, ProposalDue)>,
+    qr_cancels: Vec<i64>,
     saves: Vec<(Refund, Option<DateTime<Utc>>)>,
     give_back: Vec<(String, Refund)>,
     reservations: Vec<(i64, Sen, Sen)>,
@@ -136,12 +140,25 @@ impl Written {
     fn carry_out(&mut self, loaded: &mut Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTime<Utc>) {
         let stand = matches!(decide::two_observations(&loaded.case, &rulebook.policy), TwoObservations::Stand { .. });
         let due = if stand { Some(now) } else { decision.next_check_at };
+        let profile = rulebook.terms(&loaded.case.order.account).profile;
         for action in &decision.actions {
             match action {
-                Action::Propose { cause, amount, approve, content_hash } => {
-                    let refund = proposal(*cause, *amount, *approve, content_hash.clone());
-                    self.proposals.push((loaded.case.order.id, refund.clone(), if *approve { due } else { None }));
+                Action::Propose { cause, amount, approve, content_hash, by_hand } => {
+                    let refund = Refund {
+                        amount: *amount,
+                        content_hash: content_hash.clone(),
+                        ..proposal(*cause, *approve, by_hand.clone())
+                    };
+                    let ends = saga::window_ends_at(&loaded.case, profile).filter(|_| by_hand.is_none());
+                    // An unapproved one is looked at again when the provider's window has closed on it.
+                    let next_at = if *approve { due } else { ends.map(|at| later(at, 1)) };
+                    let due = ProposalDue { next_at, window_ends_at: ends };
+                    self.proposals.push((loaded.case.order.id, refund.clone(), due));
                     loaded.case.refunds.push(refund);
+                }
+                Action::CancelQr => {
+                    self.qr_cancels.push(loaded.case.order.id);
+                    loaded.case.qr_cancel_asked = true;
                 }
                 Action::Approve { refund_id, content_hash } => {
                     for refund in loaded.case.refunds.iter_mut().filter(|r| r.id == *refund_id) {
@@ -186,9 +203,10 @@ impl Written {
         for (refund, next_at) in &self.saves {
             refunds::save(tx, refund, *next_at, true).await?;
         }
-        for (id, refund, next_at) in &mut self.proposals {
-            refunds::propose(tx, *id, refund, *next_at).await?;
+        for (id, refund, due) in &mut self.proposals {
+            refunds::propose(tx, *id, refund, *due).await?;
         }
+        qr_cancels::make(tx, &self.qr_cancels).await?;
         for (account, refund) in &self.give_back {
             refunds::give_back(tx, account, refund).await?;
         }
@@ -199,16 +217,17 @@ impl Written {
     }
 }
 
-fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Refund {
+fn proposal(cause: Flag, approve: bool, by_hand: Option<String>) -> Refund {
     Refund {
         id: 0,
         cause,
+        channel: if by_hand.is_some() { Channel::Manual } else { Channel::Api },
         sequence: 1,
-        amount,
+        amount: Sen::ZERO,
         state: if approve { RefundState::Approved } else { RefundState::Proposed },
         proposed_by: POLICY_ACTOR.into(),
         approved_by: approve.then(|| POLICY_ACTOR.into()),
-        content_hash,
+        content_hash: String::new(),
         partner_refund_no: None,
         request_body: None,
         attempts: 0,
@@ -217,9 +236,13 @@ fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Re
         last_ended_at: None,
         refund_no: None,
         proof: None,
-        reason: None,
+        reason: by_hand,
         blocked: false,
         resends: 0,
+        put_off_since: None,
+        put_off_until: None,
+        api_closed: false,
+        candidate: None,
         needs_person: None,
     }
 }
@@ -288,6 +311,7 @@ struct ContentRefund<'a> {
     approved_by: Option<&'a str>,
     attempts: i32,
     cause: &'static str,
+    channel: Channel,
     content_hash: &'a str,
     partner_refund_no: Option<&'a str>,
     proof: Option<&'static str>,
@@ -302,6 +326,7 @@ impl<'a> From<&'a Refund> for ContentRefund<'a> {
             approved_by: refund.approved_by.as_deref(),
             attempts: refund.attempts,
             cause: refund.cause.as_str(),
+            channel: refund.channel,
             content_hash: &refund.content_hash,
             partner_refund_no: refund.partner_refund_no.as_deref(),
             proof: refund.proof.map(Proof::as_str),

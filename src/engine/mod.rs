@@ -16,6 +16,7 @@ pub mod explain;
 pub mod import;
 pub mod ingest;
 pub mod lookup;
+pub mod qr_cancel;
 pub mod reconcile;
 pub mod refund;
 mod refund_call;

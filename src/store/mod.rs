@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod embedded;
 pub mod cases;
+pub mod counter;
 pub mod day;
 pub mod drift;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod leases;
 pub mod limits;
 pub mod notifications;
 pub mod reads;
+pub mod qr_cancels;
 pub mod refunds;
 pub mod runs;
 pub mod settle;

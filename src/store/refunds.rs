@@ -53,10 +53,11 @@ pub struct Flow {
 }
 
 const PROPOSE: &str = "-- store::refunds::propose
-insert into rekon.refund_saga (transaction_id, cause, sequence, amount, state, proposed_by, approved_by, approved_at, content_hash, next_at)
+insert into rekon.refund_saga (transaction_id, cause, sequence, amount, state, proposed_by, approved_by, approved_at, content_hash, next_at,
+  channel, reason, window_ends_at)
 values ($1, $2, coalesce((select max(sequence) filter (where partner_refund_no is not null) from rekon.refund_saga where transaction_id = $1 and cause = $2), 0) + 1,
         $3::bigint::numeric / 100, case when $5::text is null then 'proposed' else 'approved' end, $4, $5,
-        case when $5::text is null then null else clock_timestamp() end, $6, $7)
+        case when $5::text is null then null else clock_timestamp() end, $6, $7, $8, $9, $10)
 returning id, sequence";
 
 const SAVE: &str = "-- store::refunds::save
@@ -64,6 +65,7 @@ update rekon.refund_saga
    set state = $2, approved_by = $3, approved_at = case when $3 is distinct from approved_by then clock_timestamp() else approved_at end,
        content_hash = $4, partner_refund_no = $5, request_body = $6, attempts = $7, unanswered = $8, last_sent_at = $9, last_ended_at = $10,
        refund_no = $11, proof = $12, reason = $13, needs_person = $14, next_at = $15, blocked = $17, resends = $18,
+       channel = $19, put_off_since = $20, put_off_until = $21, api_closed = $22, candidate_id = $23, candidate_why = $24,
        reserved_at = case when $2 = 'reserved' and state = 'approved' then clock_timestamp() else reserved_at end,
        ended_at = case when $2 in ('confirmed', 'refused', 'denied', 'expired') then clock_timestamp() end,
        lease_owner = case when $16 then null else lease_owner end, lease_until = case when $16 then null else lease_until end
@@ -136,13 +138,17 @@ select exists (select 1 from rekon.refund_saga where id = $1 and lease_epoch = $
 const PARK: &str = "-- store::refunds::park
 update rekon.refund_saga set next_at = $3, lease_owner = null, lease_until = null where id = $1 and lease_epoch = $2";
 
-/// Inserts a proposal, approved by `approved_by` where given; sets its id and sequence. It is due at `next_at`.
-pub async fn propose(
-    tx: &mut Tx,
-    transaction_id: i64,
-    refund: &mut Refund,
-    next_at: Option<DateTime<Utc>>,
-) -> Result<(), StoreError> {
+/// When something is to happen to a new refund.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProposalDue {
+    /// The saga looks at it then.
+    pub next_at: Option<DateTime<Utc>>,
+    /// The provider takes it no longer than this.
+    pub window_ends_at: Option<DateTime<Utc>>,
+}
+
+/// Inserts a proposal, approved by `approved_by` where given; sets its id and sequence.
+pub async fn propose(tx: &mut Tx, transaction_id: i64, refund: &mut Refund, due: ProposalDue) -> Result<(), StoreError> {
     let row = sqlx::query(PROPOSE)
         .bind(transaction_id)
         .bind(refund.cause.as_str())
@@ -150,7 +156,10 @@ pub async fn propose(
         .bind(&refund.proposed_by)
         .bind(refund.approved_by.as_deref())
         .bind(&refund.content_hash)
-        .bind(next_at)
+        .bind(due.next_at)
+        .bind(refund.channel.as_str())
+        .bind(refund.reason.as_deref())
+        .bind(due.window_ends_at)
         .fetch_one(&mut **tx)
         .await?;
     refund.id = row.try_get("id")?;
@@ -184,6 +193,12 @@ pub async fn save(
         .bind(release_lease)
         .bind(refund.blocked)
         .bind(refund.resends)
+        .bind(refund.channel.as_str())
+        .bind(refund.put_off_since)
+        .bind(refund.put_off_until)
+        .bind(refund.api_closed)
+        .bind(refund.candidate.as_ref().map(|c| c.transaction_id))
+        .bind(refund.candidate.as_ref().map(|c| c.why.as_str()))
         .execute(&mut **tx)
         .await?;
     Ok(())

@@ -140,7 +140,7 @@ impl Vocabulary {
 const ACCOUNT: Label = Label { name: "account", words: Words::Accounts };
 const ROW_ACCOUNT: Label = Label { name: "account", words: Words::AccountsOrNot };
 const FLAG: Label = Label { name: "flag", words: Words::FlagsOrNone };
-const OPERATION: Label = Label { name: "operation", words: Words::Own(&["token", "query", "refund"]) };
+const OPERATION: Label = Label { name: "operation", words: Words::Own(&["token", "query", "refund", "cancel"]) };
 const OUTCOME: Label = Label {
     name: "outcome",
     words: Words::Own(&[
