@@ -24,4 +24,5 @@ pub mod reply;
 pub mod saga;
 pub mod snap_code;
 pub mod state;
+pub mod transfer;
 pub mod window;

@@ -171,6 +171,15 @@ pub struct Candidate {
     pub why: CandidateWhy,
 }
 
+/// What a person said about a transfer that was made.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Transfer {
+    /// Who made it.
+    pub by: String,
+    /// The bank's reference, as it stands on the statement.
+    pub bank_reference: String,
+}
+
 /// How a confirmation was proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -248,6 +257,10 @@ pub struct Refund {
     pub blocked: bool,
     /// Times it truly went out again while its fate was unknown.
     pub resends: i32,
+    /// The provider takes it no longer than this, where an end is known.
+    pub window_ends_at: Option<DateTime<Utc>>,
+    /// How it was made, where a person made it.
+    pub transfer: Option<Transfer>,
     /// Since when its provider says "not now".
     pub put_off_since: Option<DateTime<Utc>>,
     /// The same number leaves again no earlier.

@@ -21,7 +21,7 @@ use crate::{
         StoreError, Tx,
         cases::Loaded,
         qr_cancels,
-        refunds::{self, ProposalDue},
+        refunds,
         settle::{self, Batch, Entry, RowUpdate},
     },
     telemetry::metrics,
@@ -35,7 +35,7 @@ const AGAIN_MAX: usize = 3;
 pub struct Written {
     /// Rows, facts, journal.
     pub batch: Batch,
-    proposals: Vec<(i64, Refund, ProposalDue)>,
+    proposals: Vec<(i64, Refund, Option<DateTime<Utc>>)>,
     qr_cancels: Vec<i64>,
     saves: Vec<(Refund, Option<DateTime<Utc>>)>,
     give_back: Vec<(String, Refund)>,
@@ -144,16 +144,16 @@ impl Written {
         for action in &decision.actions {
             match action {
                 Action::Propose { cause, amount, approve, content_hash, by_hand } => {
-                    let refund = Refund {
-                        amount: *amount,
-                        content_hash: content_hash.clone(),
-                        ..proposal(*cause, *approve, by_hand.clone())
-                    };
                     let ends = saga::window_ends_at(&loaded.case, profile).filter(|_| by_hand.is_none());
+                    let refund = Refund {
+                        channel: if by_hand.is_some() { Channel::Manual } else { Channel::Api },
+                        reason: by_hand.clone(),
+                        window_ends_at: ends,
+                        ..proposal(*cause, *amount, *approve, content_hash.clone())
+                    };
                     // An unapproved one is looked at again when the provider's window has closed on it.
                     let next_at = if *approve { due } else { ends.map(|at| later(at, 1)) };
-                    let due = ProposalDue { next_at, window_ends_at: ends };
-                    self.proposals.push((loaded.case.order.id, refund.clone(), due));
+                    self.proposals.push((loaded.case.order.id, refund.clone(), next_at));
                     loaded.case.refunds.push(refund);
                 }
                 Action::CancelQr => {
@@ -203,8 +203,8 @@ impl Written {
         for (refund, next_at) in &self.saves {
             refunds::save(tx, refund, *next_at, true).await?;
         }
-        for (id, refund, due) in &mut self.proposals {
-            refunds::propose(tx, *id, refund, *due).await?;
+        for (id, refund, next_at) in &mut self.proposals {
+            refunds::propose(tx, *id, refund, *next_at).await?;
         }
         qr_cancels::make(tx, &self.qr_cancels).await?;
         for (account, refund) in &self.give_back {
@@ -217,17 +217,17 @@ impl Written {
     }
 }
 
-fn proposal(cause: Flag, approve: bool, by_hand: Option<String>) -> Refund {
+fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Refund {
     Refund {
         id: 0,
         cause,
-        channel: if by_hand.is_some() { Channel::Manual } else { Channel::Api },
+        channel: Channel::Api,
         sequence: 1,
-        amount: Sen::ZERO,
+        amount,
         state: if approve { RefundState::Approved } else { RefundState::Proposed },
         proposed_by: POLICY_ACTOR.into(),
         approved_by: approve.then(|| POLICY_ACTOR.into()),
-        content_hash: String::new(),
+        content_hash,
         partner_refund_no: None,
         request_body: None,
         attempts: 0,
@@ -236,9 +236,11 @@ fn proposal(cause: Flag, approve: bool, by_hand: Option<String>) -> Refund {
         last_ended_at: None,
         refund_no: None,
         proof: None,
-        reason: by_hand,
+        reason: None,
         blocked: false,
         resends: 0,
+        window_ends_at: None,
+        transfer: None,
         put_off_since: None,
         put_off_until: None,
         api_closed: false,
@@ -310,6 +312,10 @@ struct ContentRefund<'a> {
     amount: String,
     approved_by: Option<&'a str>,
     attempts: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bank_reference: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidate: Option<&'a str>,
     cause: &'static str,
     channel: Channel,
     content_hash: &'a str,
@@ -317,6 +323,8 @@ struct ContentRefund<'a> {
     proof: Option<&'static str>,
     sequence: i32,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transferred_by: Option<&'a str>,
 }
 
 impl<'a> From<&'a Refund> for ContentRefund<'a> {
@@ -325,6 +333,8 @@ impl<'a> From<&'a Refund> for ContentRefund<'a> {
             amount: refund.amount.to_string(),
             approved_by: refund.approved_by.as_deref(),
             attempts: refund.attempts,
+            bank_reference: refund.transfer.as_ref().map(|t| t.bank_reference.as_str()),
+            candidate: refund.candidate.as_ref().map(|c| c.partner_reference_no.as_str()),
             cause: refund.cause.as_str(),
             channel: refund.channel,
             content_hash: &refund.content_hash,
@@ -332,6 +342,7 @@ impl<'a> From<&'a Refund> for ContentRefund<'a> {
             proof: refund.proof.map(Proof::as_str),
             sequence: refund.sequence,
             state: refund.state.as_str(),
+            transferred_by: refund.transfer.as_ref().map(|t| t.by.as_str()),
         }
     }
 }

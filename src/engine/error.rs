@@ -1,6 +1,6 @@
 //! What a use-case can fail with, told apart by what its caller should do.
 
-use crate::store::StoreError;
+use crate::{domain::transfer::TransferError, store::StoreError};
 
 /// A failed use-case.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum EngineError {
     /// A request that this provider cannot be sent.
     #[error("the provider cannot be asked: {0}")]
     Unaskable(String),
+    /// What a person says about a refund cannot be so.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// Somebody else works on it right now.
     #[error("{0}: somebody else is working on it; try again")]
     Busy(String),
@@ -58,6 +61,7 @@ impl EngineError {
             | Self::Ambiguous { .. }
             | Self::UnknownAccount { .. }
             | Self::Account { .. }
+            | Self::Transfer(_)
             | Self::Unaskable(_) => false,
         }
     }

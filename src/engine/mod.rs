@@ -27,6 +27,7 @@ pub mod runtime;
 pub mod settle;
 pub mod settler;
 pub mod strays;
+pub mod transfer;
 pub mod upkeep;
 pub mod verify;
 pub mod weather;

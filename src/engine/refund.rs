@@ -229,6 +229,7 @@ impl At<'_> {
         self.refund.put_off_until = None;
         let profile = self.ctx.rulebook.terms(&self.account.name).profile;
         let ends = saga::window_ends_at(&self.row.case, profile).filter(|_| !self.refund.is_manual());
+        self.refund.window_ends_at = ends;
         self.become_(RefundState::Proposed, ends.map(|at| later(at, 1)), true).await?;
         Ok(Next::Done)
     }
@@ -236,6 +237,9 @@ impl At<'_> {
     /// Another way out is agreed to anew.
     async fn by_hand(&mut self, reason: String) -> Result<Next, EngineError> {
         self.refund.channel = Channel::Manual;
+        self.refund.partner_refund_no = None;
+        self.refund.request_body = None;
+        self.refund.window_ends_at = None;
         if self.refund.state == RefundState::Proposed {
             self.refund.reason = Some(reason);
             self.become_(RefundState::Proposed, None, true).await?;

@@ -15,7 +15,7 @@ use crate::{
         order::{Direction, Order, OrderChange, OrderStatus},
         posting::LedgerAccount,
         qris::Qris,
-        refund::{Candidate, CandidateWhy, Channel, Proof, Refund, RefundState},
+        refund::{Candidate, CandidateWhy, Channel, Proof, Refund, RefundState, Transfer},
         state::{Flag, Flags, State},
     },
     store::{StoreError, Tx, error::inconsistent},
@@ -79,7 +79,7 @@ const REFUNDS: &str = "-- store::cases::refunds
 select r.id, r.transaction_id, r.cause, r.channel, r.sequence, (r.amount * 100)::bigint as amount, r.state, r.proposed_by, r.approved_by,
        r.content_hash, r.partner_refund_no, r.request_body, r.attempts, r.unanswered, r.last_sent_at, r.last_ended_at, r.refund_no, r.proof,
        r.reason, r.blocked, r.resends, r.put_off_since, r.put_off_until, r.api_closed, r.needs_person, r.candidate_id, r.candidate_why,
-       c.partner_reference_no as candidate_reference_no
+       c.partner_reference_no as candidate_reference_no, r.window_ends_at, r.bank_reference, r.transferred_by
   from rekon.refund_saga r left join rekon.transactions c on c.id = r.candidate_id
  where r.transaction_id = any($1) order by r.transaction_id, r.id";
 
@@ -292,6 +292,8 @@ fn row_to_refund(row: &PgRow) -> Result<Refund, StoreError> {
     let proof: Option<String> = row.try_get("proof")?;
     let needs_person: Option<String> = row.try_get("needs_person")?;
     let channel: String = row.try_get("channel")?;
+    let transferred_by: Option<String> = row.try_get("transferred_by")?;
+    let bank_reference: Option<String> = row.try_get("bank_reference")?;
     Ok(Refund {
         id: row.try_get("id")?,
         cause: Flag::from_word(&cause).ok_or_else(|| inconsistent("refund_saga", "cause", &cause))?,
@@ -315,6 +317,8 @@ fn row_to_refund(row: &PgRow) -> Result<Refund, StoreError> {
         reason: row.try_get("reason")?,
         blocked: row.try_get("blocked")?,
         resends: row.try_get("resends")?,
+        window_ends_at: row.try_get("window_ends_at")?,
+        transfer: transferred_by.zip(bank_reference).map(|(by, bank_reference)| Transfer { by, bank_reference }),
         put_off_since: row.try_get("put_off_since")?,
         put_off_until: row.try_get("put_off_until")?,
         api_closed: row.try_get("api_closed")?,

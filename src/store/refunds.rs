@@ -66,6 +66,7 @@ update rekon.refund_saga
        content_hash = $4, partner_refund_no = $5, request_body = $6, attempts = $7, unanswered = $8, last_sent_at = $9, last_ended_at = $10,
        refund_no = $11, proof = $12, reason = $13, needs_person = $14, next_at = $15, blocked = $17, resends = $18,
        channel = $19, put_off_since = $20, put_off_until = $21, api_closed = $22, candidate_id = $23, candidate_why = $24,
+       bank_reference = $25, transferred_by = $26, window_ends_at = $27,
        reserved_at = case when $2 = 'reserved' and state = 'approved' then clock_timestamp() else reserved_at end,
        ended_at = case when $2 in ('confirmed', 'refused', 'denied', 'expired') then clock_timestamp() end,
        lease_owner = case when $16 then null else lease_owner end, lease_until = case when $16 then null else lease_until end
@@ -138,17 +139,13 @@ select exists (select 1 from rekon.refund_saga where id = $1 and lease_epoch = $
 const PARK: &str = "-- store::refunds::park
 update rekon.refund_saga set next_at = $3, lease_owner = null, lease_until = null where id = $1 and lease_epoch = $2";
 
-/// When something is to happen to a new refund.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ProposalDue {
-    /// The saga looks at it then.
-    pub next_at: Option<DateTime<Utc>>,
-    /// The provider takes it no longer than this.
-    pub window_ends_at: Option<DateTime<Utc>>,
-}
-
-/// Inserts a proposal, approved by `approved_by` where given; sets its id and sequence.
-pub async fn propose(tx: &mut Tx, transaction_id: i64, refund: &mut Refund, due: ProposalDue) -> Result<(), StoreError> {
+/// Inserts a proposal, approved by `approved_by` where given; sets its id and sequence. It is due at `next_at`.
+pub async fn propose(
+    tx: &mut Tx,
+    transaction_id: i64,
+    refund: &mut Refund,
+    next_at: Option<DateTime<Utc>>,
+) -> Result<(), StoreError> {
     let row = sqlx::query(PROPOSE)
         .bind(transaction_id)
         .bind(refund.cause.as_str())
@@ -156,10 +153,10 @@ pub async fn propose(tx: &mut Tx, transaction_id: i64, refund: &mut Refund, due:
         .bind(&refund.proposed_by)
         .bind(refund.approved_by.as_deref())
         .bind(&refund.content_hash)
-        .bind(due.next_at)
+        .bind(next_at)
         .bind(refund.channel.as_str())
         .bind(refund.reason.as_deref())
-        .bind(due.window_ends_at)
+        .bind(refund.window_ends_at)
         .fetch_one(&mut **tx)
         .await?;
     refund.id = row.try_get("id")?;
@@ -199,6 +196,9 @@ pub async fn save(
         .bind(refund.api_closed)
         .bind(refund.candidate.as_ref().map(|c| c.transaction_id))
         .bind(refund.candidate.as_ref().map(|c| c.why.as_str()))
+        .bind(refund.transfer.as_ref().map(|t| t.bank_reference.as_str()))
+        .bind(refund.transfer.as_ref().map(|t| t.by.as_str()))
+        .bind(refund.window_ends_at)
         .execute(&mut **tx)
         .await?;
     Ok(())

@@ -151,6 +151,8 @@ pub(crate) fn refund(cause: Flag, rupiah: i64, state: RefundState) -> Refund {
         reason: None,
         blocked: false,
         resends: 0,
+        window_ends_at: None,
+        transfer: None,
         put_off_since: None,
         put_off_until: None,
         api_closed: false,
