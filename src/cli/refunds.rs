@@ -95,8 +95,18 @@ fn page(refunds: &[RefundRow]) -> String {
     if refunds.is_empty() {
         return "No refund passes these filters.".to_owned();
     }
-    let header =
-        ["id", "account", "partner_reference_no", "cause", "amount", "state", "way", "partner_refund_no", "proof", "proposed"];
+    let header = [
+        "id",
+        "account",
+        "partner_reference_no",
+        "cause",
+        "amount",
+        "state",
+        "way",
+        "partner_refund_no",
+        "proof",
+        "proposed",
+    ];
     let lines = refunds.iter().map(|refund| {
         vec![
             refund.refund_id.to_string(),
@@ -130,7 +140,13 @@ pub(crate) fn card(refund: &RefundRow) -> String {
         ("reason", or_dash(refund.reason.as_ref())),
         ("goes again", wib_or_dash(refund.put_off_until)),
         ("provider takes it until", wib_or_dash(refund.window_ends_at)),
-        ("may belong to", refund.candidate_reference_no.as_ref().map_or_else(|| "-".to_owned(), |other| format!("{other} ({})", or_dash(refund.candidate_why.as_ref())))),
+        (
+            "may belong to",
+            refund.candidate_reference_no.as_ref().map_or_else(
+                || "-".to_owned(),
+                |other| format!("{other} ({})", or_dash(refund.candidate_why.as_ref())),
+            ),
+        ),
         ("bank reference", or_dash(refund.bank_reference.as_ref())),
         ("transferred by", or_dash(refund.transferred_by.as_ref())),
         ("proposed", format!("{} by {}", wib(refund.proposed_at), refund.proposed_by)),

@@ -1,7 +1,9 @@
 //! `[policy]`, `[policy.flags]`, `[refunds]` and `[refunds.breaker]` become one `domain::Policy`. What would lose money or
 //! return it twice is refused here.
 
-use crate::domain::policy::{CounterEvidence, FlagAction, FlagActions, Policy, RefundBreaker, RefundMode, RefundPolicy};
+use crate::domain::policy::{
+    CounterEvidence, FlagAction, FlagActions, Policy, RefundBreaker, RefundMode, RefundPolicy,
+};
 
 use super::reader::Section;
 

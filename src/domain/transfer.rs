@@ -134,12 +134,21 @@ mod tests {
     #[test]
     fn a_transfer_is_recorded_once_it_was_handed_over_and_not_by_its_approver() {
         for state in RefundState::ALL.into_iter().filter(|s| *s != RefundState::Sending) {
-            assert!(matches!(transferred(&task(state), "sari", "B-1"), Err(TransferError::NotHandedOver { .. })), "{state:?}");
-            assert!(matches!(not_transferred(&task(state), "sari", "x"), Err(TransferError::NotHandedOver { .. })), "{state:?}");
+            assert!(
+                matches!(transferred(&task(state), "sari", "B-1"), Err(TransferError::NotHandedOver { .. })),
+                "{state:?}"
+            );
+            assert!(
+                matches!(not_transferred(&task(state), "sari", "x"), Err(TransferError::NotHandedOver { .. })),
+                "{state:?}"
+            );
         }
         let mut by_api = task(RefundState::Sending);
         by_api.channel = Channel::Api;
-        assert!(matches!(transferred(&by_api, "sari", "B-1"), Err(TransferError::NotHandedOver { .. })), "a call under way");
+        assert!(
+            matches!(transferred(&by_api, "sari", "B-1"), Err(TransferError::NotHandedOver { .. })),
+            "a call under way"
+        );
         let sending = task(RefundState::Sending);
         assert_eq!(transferred(&sending, "rina", "B-1"), Err(TransferError::SamePerson("rina".into())));
         for text in ["", "  ", &"1".repeat(65), "B\n1"] {

@@ -113,6 +113,7 @@ impl RefundWindow {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "times of one test year")]
 mod tests {
     use chrono::{TimeDelta, TimeZone as _};
     use proptest::prelude::*;
@@ -134,7 +135,17 @@ mod tests {
         for text in ["23:30-00:30", "00:00-06:00", "08:15-08:16"] {
             assert_eq!(Hours::parse(text).map(String::from).as_deref(), Some(text));
         }
-        for text in ["", "-", "8:00-09:00", "08:00", "08:00-08:00", "24:00-01:00", "08:60-09:00", "08:00–09:00", "08:00-09:00:00"] {
+        for text in [
+            "",
+            "-",
+            "8:00-09:00",
+            "08:00",
+            "08:00-08:00",
+            "24:00-01:00",
+            "08:60-09:00",
+            "08:00–09:00",
+            "08:00-09:00:00",
+        ] {
             assert_eq!(Hours::parse(text), None, "{text:?}");
         }
     }
@@ -160,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_payment_is_too_young_then_open_then_too_old() {
-        let window = RefundWindow { min_age_secs: Some(900), max_age_secs: Some(7 * DAY_SECS), ..RefundWindow::default() };
+        let window =
+            RefundWindow { min_age_secs: Some(900), max_age_secs: Some(7 * DAY_SECS), ..RefundWindow::default() };
         let paid = wib(12, 0);
         assert_eq!(window.door(paid, wib(12, 1)), Door::OpensAt(wib(12, 15)));
         assert_eq!(window.door(paid, wib(12, 15)), Door::Open);

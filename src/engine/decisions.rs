@@ -20,8 +20,7 @@ use crate::{
     store::{
         StoreError, Tx,
         cases::Loaded,
-        qr_cancels,
-        refunds,
+        qr_cancels, refunds,
         settle::{self, Batch, Entry, RowUpdate},
     },
     telemetry::metrics,

@@ -140,7 +140,11 @@ async fn store_end(
 
 fn answered(result: &ByHandResult, now: DateTime<Utc>) -> QrCancelStep {
     let reply = &result.reply;
-    let said = |state| QrCancelStep { reason: None, response_code: reply.response_code.clone(), ..QrCancelStep::to(state, "") };
+    let said = |state| QrCancelStep {
+        reason: None,
+        response_code: reply.response_code.clone(),
+        ..QrCancelStep::to(state, "")
+    };
     match reply.ended {
         Ended::Done => said(QrCancelState::Done),
         // A shut door (401, 429) refuses the caller and says nothing about the QR.

@@ -274,7 +274,13 @@ async fn free_canary(tx: &mut Tx, account: &str, refund_id: i64) -> Result<(), E
 }
 
 /// The provider says "not now": the same bytes go again, at a time that stands on the row beside the reason.
-fn put_off(ctx: &Ctx, account: &AccountRuntime, refund: &mut Refund, reply: &RefundReply, now: DateTime<Utc>) -> DateTime<Utc> {
+fn put_off(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    refund: &mut Refund,
+    reply: &RefundReply,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
     let ability = ctx.rulebook.terms(&account.name).profile.and_then(|p| p.refund.as_ref());
     let code = reply.response_code.as_deref();
     let until = match ability {
@@ -284,7 +290,8 @@ fn put_off(ctx: &Ctx, account: &AccountRuntime, refund: &mut Refund, reply: &Ref
     refund.put_off_since = refund.put_off_since.or(Some(now));
     refund.put_off_until = Some(until);
     refund.blocked = true;
-    let said = code.map_or_else(|| "the provider shut its door".to_owned(), |code| format!("the provider answered {code}"));
+    let said =
+        code.map_or_else(|| "the provider shut its door".to_owned(), |code| format!("the provider answered {code}"));
     refund.reason = Some(format!("{said}: not now; the same number goes again after {}", until.to_rfc3339()));
     until
 }

@@ -32,8 +32,10 @@ impl Fetcher {
         loop {
             match self.claim().await {
                 Ok(Some(cancel)) => {
-                    let id =
-                        TaskId::from_string(format!("{}/cancel/{}/{}", self.ctx.owner, cancel.transaction_id, cancel.epoch));
+                    let id = TaskId::from_string(format!(
+                        "{}/cancel/{}/{}",
+                        self.ctx.owner, cancel.transaction_id, cancel.epoch
+                    ));
                     return TaskBuilder::new(Due { account: Arc::clone(&self.account), cancel }).task_id(id).build();
                 }
                 Ok(None) => tokio::time::sleep(self.ctx.limits.every).await,

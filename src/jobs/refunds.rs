@@ -69,7 +69,8 @@ impl Fetcher {
 async fn step(due: Due, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
     let limit = ctx.limits.lease;
     let ctx = Arc::clone(&ctx);
-    guard(limit, async move { refund::advance(&ctx, &due.account, due.refund).await.map_err(Into::into) }).await
+    guard(limit, async move { Box::pin(refund::advance(&ctx, &due.account, due.refund)).await.map_err(Into::into) })
+        .await
 }
 
 /// Adds the account's refund worker to the monitor.

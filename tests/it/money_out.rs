@@ -1,13 +1,12 @@
 //! Money out in all its ways, on real Postgres against the simulator over HTTP: put off, out of hours, by hand, towards another
 //! order, and the end of a cancelled order's QR.
 
-use chrono::{TimeDelta, Timelike, Utc};
 use rekon::{
     engine::{
         EngineError,
         transfer::{self, Deed},
     },
-    sim::{Answer, RefundBehaviour, SimPayment},
+    sim::{Answer, Fault, RefundBehaviour, Service, SimPayment},
 };
 
 use crate::{
@@ -59,7 +58,8 @@ async fn not_now_is_heard_and_the_same_number_goes_later() {
     assert_eq!(shop.db.text(attempts).await, "later 4037814, later 4037814, success 2007800");
     assert_eq!(shop.db.text("select count(distinct partner_refund_no) from rekon.refund_saga").await, "1");
     assert_eq!(shop.sim.world().book().returned_sen, 2_000_000, "once");
-    let told = "select count(*) > 0 from rekon.journal where content like '%refund_blocked%' and content like '%not now%'";
+    let told =
+        "select count(*) > 0 from rekon.journal where content like '%refund_blocked%' and content like '%not now%'";
     assert_eq!(shop.db.text(told).await, "true", "the row said that it waits, and why");
 }
 
@@ -86,17 +86,22 @@ async fn who_says_not_now_for_too_long_calls_a_person_who_sends_again_or_transfe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_providers_night_a_refund_waits_and_says_until_when() {
-    let wib = Utc::now() + TimeDelta::hours(7);
-    let clock = |at: chrono::DateTime<Utc>| format!("{:02}:{:02}", at.hour(), at.minute());
-    let hours = format!("{}-{}", clock(wib - TimeDelta::hours(2)), clock(wib + TimeDelta::hours(2)));
-    let shop = shop(&format!("[accounts.doku-main.profile.refund]\nblackout = [\"{hours}\"]"), "").await;
+    let mut shop = shop("", "").await;
+    let hour =
+        |ago: i32| format!("select to_char(now() at time zone 'Asia/Jakarta' - {ago} * interval '1 hour', 'HH24:MI')");
+    let (from, to) = (shop.db.text(&hour(2)).await, shop.db.text(&hour(-2)).await);
+    let night = format!("[accounts.doku-main.profile.refund]\nblackout = [\"{from}-{to}\"]\n");
+    shop.config_text.push_str(&night);
     let id = shop.expect(overpaid(Vec::new()), &[]).await;
     let work = shop.work().await;
     shop.until(&Shop::end_of(id), "paid{overpaid,refund_blocked}").await;
     work.stop().await;
     assert_eq!(shop.db.text(SAGA).await, "approved api");
     assert_eq!(shop.db.text("select next_at > now() + interval '1 hour' from rekon.refund_saga").await, "true");
-    assert_eq!(shop.db.text("select reason like '%no refund of this payment before%' from rekon.refunds").await, "true");
+    assert_eq!(
+        shop.db.text("select reason like '%no refund of this payment before%' from rekon.refunds").await,
+        "true"
+    );
     assert_eq!(shop.db.text("select count(*) from rekon.refund_attempts").await, "0");
 }
 
@@ -136,12 +141,18 @@ async fn two_people_return_by_bank_what_no_api_returns_and_the_books_follow() {
     assert_eq!(shop.db.text(facts).await, "true", "two observations, as for every refund");
     let own = record(&work, "sari", "1", Deed::Transferred("FT1")).await;
     assert!(own.is_err_and(|e| e.to_string().contains("another person")));
-    assert_eq!(record(&work, "joko", "1", Deed::NotTransferred("account closed")).await.expect("so it is"), "refused manual");
+    assert_eq!(
+        record(&work, "joko", "1", Deed::NotTransferred("account closed")).await.expect("so it is"),
+        "refused manual"
+    );
     shop.until(BOTH, "refused manual, proposed manual").await;
     shop.until(&Shop::end_of(id), "held{paid_after_cancel,refund_blocked}").await;
     approve(&shop).await;
     shop.until(BOTH, "refused manual, sending manual").await;
-    assert_eq!(record(&work, "joko", "2", Deed::Transferred("FT26324XYZ")).await.expect("so it is"), "confirmed manual");
+    assert_eq!(
+        record(&work, "joko", "2", Deed::Transferred("FT26324XYZ")).await.expect("so it is"),
+        "confirmed manual"
+    );
     shop.until(&Shop::end_of(id), "refunded{paid_after_cancel}").await;
     work.stop().await;
     let told = "select string_agg(concat_ws(' ', state, proof, bank_reference, transferred_by), ', ' order by refund_id) from rekon.refunds";
@@ -256,4 +267,67 @@ async fn nobody_ends_the_qr_of_what_is_paid() {
     shop.until(&Shop::end_of(id), "held{cancelled_after_paid}").await;
     work.stop().await;
     assert_eq!(shop.db.text("select count(*) from rekon.qr_cancels").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_that_nobody_answers_is_left_to_the_queries() {
+    let shop = shop(ENDS_QRS, "").await;
+    shop.sim.world().set_weather(Service::Cancel, Some(Fault::TimeoutBefore { ms: 10 }));
+    let open = SimPayment { script: vec![Answer::status("01")], ..payment("INV-1", 1_000) };
+    let id = shop.expect(open, &[("order_status", "'cancelled'")]).await;
+    let work = shop.work().await;
+    for lost in 1..=3 {
+        shop.until("select lost from rekon.qr_cancels", &lost.to_string()).await;
+        assert_eq!(shop.db.text(QR).await, "asking");
+        shop.db.run("update rekon.qr_cancels set next_at = now() where state = 'asking'").await;
+    }
+    shop.until(QR, "unknown").await;
+    assert_eq!(shop.db.text("select attempts from rekon.qr_cancels").await, "3");
+    let asked =
+        "select sum(coalesce(s.n, 1)) > 1 from rekon.facts f left join rekon.sightings s using (transaction_id, seq)";
+    shop.until(asked, "true").await;
+    work.stop().await;
+    assert_eq!(shop.db.text(&Shop::end_of(id)).await, "pending{}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_cancel_is_not_repeated_once_a_query_calls_the_qr_dead() {
+    let shop = shop(ENDS_QRS, "").await;
+    shop.sim.world().set_weather(Service::Cancel, Some(Fault::TimeoutBefore { ms: 10 }));
+    let ends = SimPayment { script: vec![Answer::status("01"), Answer::status("05")], ..payment("INV-1", 1_000) };
+    shop.expect(ends, &[("order_status", "'cancelled'")]).await;
+    let work = shop.work().await;
+    shop.until("select lost from rekon.qr_cancels", "1").await;
+    let after = "select count(*) > 0 from rekon.facts f left join rekon.sightings s using (transaction_id, seq), rekon.qr_cancels c
+        where f.observation = 'CANCELLED' and coalesce(s.last_sent_at, f.sent_at) > c.asked_at";
+    shop.until(after, "true").await;
+    shop.db.run("update rekon.qr_cancels set next_at = now()").await;
+    shop.until(QR, "done").await;
+    work.stop().await;
+    assert_eq!(shop.db.text("select attempts || ' ' || lost from rekon.qr_cancels").await, "1 1");
+}
+
+#[tokio::test]
+async fn the_search_for_another_order_reads_no_table() {
+    let db = crate::support::TestDb::new().await;
+    db.run(
+        "insert into rekon.transactions (account, partner_reference_no, amount, created_at)
+           select 'doku-main', 'INV-' || n, 1000 + n % 50, now() - n * interval '1 minute' from generate_series(1, 20000) as n;
+         analyze rekon.transactions, rekon.facts",
+    )
+    .await;
+    let near = "select id from rekon.transactions where created_at between now() - interval '5 minutes' and now() + interval '5 minutes'
+        and account = 'doku-main' and direction = 'in' and amount * 100 = any(array[100100::bigint]) and state in ('pending', 'unpaid')";
+    let by_payment =
+        "select transaction_id from rekon.facts where payment_id = any(array['RRN-1']) and observation = 'PAID'";
+    for (statement, index) in [(near, "transactions_by_creation"), (by_payment, "facts_by_payment")] {
+        let mut connection = db.connect().await;
+        sqlx::query("set enable_seqscan = off").execute(&mut connection).await.expect("a setting");
+        let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("explain {statement}")))
+            .fetch_all(&mut connection)
+            .await
+            .expect("a plan");
+        let plan = lines.join("\n");
+        assert!(plan.contains(index) && !plan.contains("Seq Scan"), "{plan}");
+    }
 }

@@ -15,8 +15,8 @@ mod verdict;
 
 use chrono::{DateTime, Utc};
 
-pub use evidence::{TwoObservations, excess_over, two_observations};
 pub use evidence::paid_at;
+pub use evidence::{TwoObservations, excess_over, two_observations};
 pub(crate) use owed::owed;
 
 use crate::domain::{

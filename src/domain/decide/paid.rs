@@ -186,10 +186,12 @@ pub(super) fn doubtful_refunds(case: &Case, v: &mut Verdict) -> bool {
     let mut needs_person = false;
     for refund in case.refunds.iter().filter(|r| r.state.holds_reservation()) {
         if let Some(flag) = refund.needs_person {
-            let rule = match flag {
-                Flag::RefundAmountDiffers => Rule::RefundAmountDiffers,
-                Flag::RefundBlocked => Rule::RefundBlocked,
-                _ => Rule::RefundUnknown,
+            let rule = if flag == Flag::RefundAmountDiffers {
+                Rule::RefundAmountDiffers
+            } else if flag == Flag::RefundBlocked {
+                Rule::RefundBlocked
+            } else {
+                Rule::RefundUnknown
             };
             v.raise(flag, Reason::new(rule).with("cause", refund.cause.as_str()).with("sequence", refund.sequence));
             needs_person = true;

@@ -25,8 +25,6 @@ pub(super) fn next_step(case: &Case, refund: &Refund, terms: &Terms<'_>, now: Da
     if refund.state == RefundState::Approved {
         return approved(case, refund, terms.policy, now);
     }
-    match reserved(case, &profile.ladder.default, terms.policy, now) {
-        Step::Send => Step::HandOver,
-        step => step,
-    }
+    let step = reserved(case, &profile.ladder.default, terms.policy, now);
+    if step == Step::Send { Step::HandOver } else { step }
 }

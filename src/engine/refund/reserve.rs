@@ -68,9 +68,7 @@ impl At<'_> {
             payment_ids.sort_unstable();
             payment_ids.dedup();
         }
-        let near = |at: DateTime<Utc>| {
-            (later(at, rules.within_secs.saturating_neg()), later(at, rules.within_secs))
-        };
+        let near = |at: DateTime<Utc>| (later(at, rules.within_secs.saturating_neg()), later(at, rules.within_secs));
         let search = Search {
             transaction_id: case.order.id,
             account: &case.order.account,
@@ -93,7 +91,9 @@ fn named(candidate: &Candidate) -> String {
             format!("{other} waits for the same amount: apply the money there, or approve the refund")
         }
         CandidateWhy::PaidNearby => {
-            format!("{other} was paid the same amount within minutes: look whether one of the two is meant, then approve or deny")
+            format!(
+                "{other} was paid the same amount within minutes: look whether one of the two is meant, then approve or deny"
+            )
         }
     }
 }

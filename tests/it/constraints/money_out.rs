@@ -48,8 +48,11 @@ async fn no_rule_approves_a_transfer() {
 async fn a_transfer_is_confirmed_by_another_person_with_the_banks_reference_once() {
     let db = rows().await;
     db.run(TASK).await;
-    db.expect_refused(&set("state = 'reserved', partner_refund_no = 'RK1', request_body = '{}'"), "refunds_sent_under_a_number")
-        .await;
+    db.expect_refused(
+        &set("state = 'reserved', partner_refund_no = 'RK1', request_body = '{}'"),
+        "refunds_sent_under_a_number",
+    )
+    .await;
     db.run(HAND_OVER).await;
     db.expect_refused(&set("state = 'unknown'"), "refunds_transfer_makes_no_call").await;
     db.expect_refused(&set("attempts = 1"), "refunds_transfer_makes_no_call").await;
@@ -57,10 +60,14 @@ async fn a_transfer_is_confirmed_by_another_person_with_the_banks_reference_once
     db.expect_refused(&transfer("bank_reference = 'B-1'"), "refunds_transfer_is_told").await;
     db.expect_refused(&set("bank_reference = 'B-1', transferred_by = 'joko'"), "refunds_transfer_is_told").await;
     for approver in ["sari", "policy"] {
-        db.expect_refused(&transfer(&format!("bank_reference = 'B-1', transferred_by = '{approver}'")), "refunds_transfer_by_another")
-            .await;
+        db.expect_refused(
+            &transfer(&format!("bank_reference = 'B-1', transferred_by = '{approver}'")),
+            "refunds_transfer_by_another",
+        )
+        .await;
     }
-    db.expect_refused(&transfer("bank_reference = '', transferred_by = 'joko'"), "refunds_bank_reference_is_short").await;
+    db.expect_refused(&transfer("bank_reference = '', transferred_by = 'joko'"), "refunds_bank_reference_is_short")
+        .await;
     db.expect_refused(
         &set("state = 'confirmed', proof = 'answer', bank_reference = 'B-1', transferred_by = 'joko'"),
         "refunds_transfer_is_proved_by_a_person",
@@ -84,7 +91,9 @@ async fn one_transfer_proves_one_refund() {
         update rekon.refund_saga set state = 'sending' where cause = 'underpaid';
         update rekon.transactions set refund_reserved = 0, refunded_amount = 40001 where id = 1;";
     let confirm = |bank: &str| {
-        format!("{second} update rekon.refund_saga set state = 'confirmed', proof = 'person', bank_reference = '{bank}', transferred_by = 'joko' where cause = 'underpaid'")
+        format!(
+            "{second} update rekon.refund_saga set state = 'confirmed', proof = 'person', bank_reference = '{bank}', transferred_by = 'joko' where cause = 'underpaid'"
+        )
     };
     db.expect_refused(&confirm("B-1"), "refunds_one_per_bank_reference").await;
     db.run(&confirm("B-2")).await;
@@ -100,7 +109,11 @@ async fn only_an_unsent_refund_becomes_a_transfer_and_only_as_a_proposal() {
     db.expect_refused(&set("channel = 'api'"), "refunds_channel_stays").await;
     db.run("insert into rekon.refund_saga (transaction_id, cause, amount, proposed_by, content_hash) values (1, 'overpaid', 1, 'budi', 'h')").await;
     db.run("update rekon.refund_saga set attempts = 1 where cause = 'overpaid'").await;
-    db.expect_refused("update rekon.refund_saga set channel = 'manual' where cause = 'overpaid'", "refunds_channel_stays").await;
+    db.expect_refused(
+        "update rekon.refund_saga set channel = 'manual' where cause = 'overpaid'",
+        "refunds_channel_stays",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -113,7 +126,10 @@ async fn what_is_put_off_has_a_beginning_and_a_next_time_and_a_candidate_its_rea
     db.expect_refused(&set("candidate_id = 1, candidate_why = 'open_order'"), "refunds_candidate_is_whole").await;
     db.expect_refused(&set("candidate_id = 2, candidate_why = 'looks_alike'"), "refunds_candidate_is_explained").await;
     db.run(&set("candidate_id = 2, candidate_why = 'open_order'")).await;
-    assert_eq!(db.text("select candidate_reference_no || ' ' || candidate_why from rekon.refunds").await, "INV-2 open_order");
+    assert_eq!(
+        db.text("select candidate_reference_no || ' ' || candidate_why from rekon.refunds").await,
+        "INV-2 open_order"
+    );
 }
 
 #[tokio::test]
@@ -126,13 +142,18 @@ async fn the_qr_of_a_cancelled_order_is_ended_once_along_its_path() {
     let to = |state: &str| format!("update rekon.qr_cancels set state = '{state}', ended_at = now(), next_at = null");
     db.expect_refused(&to("done"), "qr_cancels_path").await;
     db.expect_refused(&to("over"), "qr_cancels_path").await;
-    db.expect_refused("insert into rekon.qr_cancels (transaction_id, state, next_at) values (2, 'over', null)", "qr_cancels_state_is_known").await;
+    db.expect_refused(
+        "insert into rekon.qr_cancels (transaction_id, state, next_at) values (2, 'over', null)",
+        "qr_cancels_state_is_known",
+    )
+    .await;
     db.run("update rekon.qr_cancels set state = 'asking', attempts = 1").await;
     db.expect_refused(&to("void"), "qr_cancels_path").await;
     db.expect_refused("update rekon.qr_cancels set attempts = 0", "qr_cancels_path").await;
     db.expect_refused("update rekon.qr_cancels set lost = 2", "qr_cancels_lost_are_counted").await;
     db.expect_refused("update rekon.qr_cancels set state = 'done', next_at = null", "qr_cancels_end_whole").await;
-    db.expect_refused("update rekon.qr_cancels set state = 'done', ended_at = now()", "qr_cancels_rest_at_the_end").await;
+    db.expect_refused("update rekon.qr_cancels set state = 'done', ended_at = now()", "qr_cancels_rest_at_the_end")
+        .await;
     db.run(&to("done")).await;
     db.expect_refused("update rekon.qr_cancels set state = 'asking', ended_at = null", "qr_cancels_path").await;
     db.expect_refused("delete from rekon.qr_cancels", "qr_cancels_stay").await;

@@ -279,9 +279,13 @@ fn a_refund_whose_money_may_belong_to_another_order_waits_for_a_person() {
     world.run(DAY);
     assert_eq!(world.provider.total_returned(), Sen::ZERO);
     assert_eq!(world.row(), "paid{overpaid,refund_blocked}");
-    let named = world.decisions.last().expect("decided").because.iter().any(|r| {
-        r.inputs.contains(&("candidate", "INV-99".to_owned()))
-    });
+    let named = world
+        .decisions
+        .last()
+        .expect("decided")
+        .because
+        .iter()
+        .any(|r| r.inputs.contains(&("candidate", "INV-99".to_owned())));
     assert!(named, "{:?}", world.decisions.last());
     world.events = vec![(DAY + 1, Event::Approve)];
     world.run(2 * DAY);
@@ -296,10 +300,8 @@ fn a_refund_outside_its_hours_goes_in_the_morning_and_one_too_late_goes_by_hand(
         world
     };
     // The world begins at 10:00 WIB.
-    let mut night = window(RefundWindow {
-        blackout: Hours::parse("09:00-12:00").into_iter().collect(),
-        ..RefundWindow::default()
-    });
+    let mut night =
+        window(RefundWindow { blackout: Hours::parse("09:00-12:00").into_iter().collect(), ..RefundWindow::default() });
     night.run(2 * HOUR - 1);
     assert_eq!((night.row().as_str(), night.provider.total_returned()), ("paid{overpaid,refund_blocked}", Sen::ZERO));
     night.run(3 * HOUR);

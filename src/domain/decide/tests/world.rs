@@ -174,7 +174,8 @@ impl World {
 
     /// What the engine does where the search finds something before it reserves.
     fn find_candidate(&mut self) {
-        for refund in self.case.refunds.iter_mut().filter(|r| r.state == RefundState::Approved && r.candidate.is_none()) {
+        for refund in self.case.refunds.iter_mut().filter(|r| r.state == RefundState::Approved && r.candidate.is_none())
+        {
             refund.candidate = Some(Candidate {
                 transaction_id: 99,
                 partner_reference_no: "INV-99".into(),

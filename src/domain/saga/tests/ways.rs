@@ -57,7 +57,10 @@ fn before_its_window_and_in_the_night_a_refund_waits_for_the_hour() {
         // The payment was seen at 2 s.
         assert_blocked_until(&with_window(state, &age(Some(900), None)).step(80), 902);
         assert_blocked_until(&with_window(state, &blackout("09:30-11:00")).step(80), HOUR);
-        assert_blocked_until(&with_window(state, &RefundWindow { min_age_secs: Some(900), ..blackout("10:10-11:00") }).step(80), HOUR);
+        assert_blocked_until(
+            &with_window(state, &RefundWindow { min_age_secs: Some(900), ..blackout("10:10-11:00") }).step(80),
+            HOUR,
+        );
     }
     assert_eq!(with_window(RefundState::Approved, &age(Some(60), None)).step(80), Step::Reserve);
     assert_eq!(with_window(RefundState::Reserved, &blackout("09:30-10:01")).step(80), Step::Send);
@@ -129,9 +132,8 @@ fn not_now_lasts_as_long_as_the_code_the_header_and_the_night_say() {
 #[test]
 fn an_unknown_refund_is_repeated_neither_in_the_night_nor_after_the_window() {
     let seen = || case().hear(1, paid(150_000)).hear(101, paid(150_000)).hear(165, paid(150_000));
-    let unknown = |window: RefundWindow| {
-        Situation::unknown(seen(), Flag::Overpaid, 50_000).but(|s| ability(s).window = window)
-    };
+    let unknown =
+        |window: RefundWindow| Situation::unknown(seen(), Flag::Overpaid, 50_000).but(|s| ability(s).window = window);
     assert_eq!(unknown(RefundWindow::default()).step(200), Step::Send);
     assert_eq!(unknown(blackout("09:30-11:00")).step(200), wait(HOUR));
     assert_eq!(unknown(age(None, Some(150))).step(200), Step::CallPerson(Flag::RefundUnknown));
@@ -163,7 +165,10 @@ fn a_transfer_is_proved_like_a_refund_and_then_handed_to_people() {
 
 #[test]
 fn no_rule_lets_a_transfer_go_and_what_changed_takes_it_back() {
-    assert_back(&manual(RefundState::Approved).but(|s| s.refund.approved_by = Some("policy".into())).step(71), "person");
+    assert_back(
+        &manual(RefundState::Approved).but(|s| s.refund.approved_by = Some("policy".into())).step(71),
+        "person",
+    );
     for state in [RefundState::Approved, RefundState::Reserved] {
         assert_back(&manual(state).but(|s| s.policy.refunds.mode = RefundMode::Off).step(71), "switched off");
         assert_back(&manual(state).but(|s| s.case.duplicate_reference = true).step(71), "duplicate_reference");

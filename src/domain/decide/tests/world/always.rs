@@ -74,7 +74,8 @@ impl World {
         let manual = refunds.iter().filter(|r| r.is_manual());
         for refund in manual {
             assert!(refund.attempts == 0 && refund.state != RefundState::Unknown, "a transfer was called: {refund:?}");
-            let agreed = refund.state.is_unsent() && refund.state == RefundState::Proposed || refund.is_approved_by_person();
+            let agreed =
+                refund.state.is_unsent() && refund.state == RefundState::Proposed || refund.is_approved_by_person();
             assert!(agreed || !refund.state.occupies_cause(), "a rule approved a transfer: {refund:?}");
         }
         assert!(
