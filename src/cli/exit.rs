@@ -236,7 +236,10 @@ fn store_exit(error: &StoreError) -> Exit {
 fn engine_exit(error: &EngineError) -> Exit {
     match error {
         EngineError::Store(error) => store_exit(error),
-        EngineError::NotFound(_) | EngineError::Export(_) | EngineError::ExportVersion(_) => Exit::Failed,
+        EngineError::NotFound(_)
+        | EngineError::Export(_)
+        | EngineError::ExportVersion(_)
+        | EngineError::Transfer(_) => Exit::Failed,
         EngineError::Ambiguous { .. }
         | EngineError::UnknownAccount { .. }
         | EngineError::Unaskable(_)
@@ -251,7 +254,7 @@ fn token_exit(error: &TokenError) -> Exit {
     match error {
         TokenError::Transport(_) | TokenError::Unreadable => Exit::Unavailable,
         TokenError::Refused { http_status, .. } if *http_status >= 500 => Exit::Unavailable,
-        TokenError::Denied => Exit::TryAgain,
+        TokenError::Denied | TokenError::Elsewhere => Exit::TryAgain,
         TokenError::Refused { .. } | TokenError::Unbuildable(_) => Exit::Failed,
     }
 }

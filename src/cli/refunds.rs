@@ -6,7 +6,7 @@ use crate::{
         exit::{Exit, Failure},
         output::{or_dash, table, wib, wib_or_dash},
     },
-    domain::refund::RefundState,
+    domain::refund::{Channel, RefundState},
     engine::lookup,
     store::reads::{RefundFilter, RefundRow},
 };
@@ -36,6 +36,9 @@ pub(crate) struct List {
     /// Only of this account
     #[arg(long)]
     account: Option<String>,
+    /// Only those that go this way
+    #[arg(long, value_name = "api|manual", value_parser = channel)]
+    channel: Option<Channel>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     limit: i64,
@@ -63,7 +66,13 @@ impl Refunds {
 
 impl List {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let filter = RefundFilter { state: self.state, account: self.account, after: self.after, limit: self.limit };
+        let filter = RefundFilter {
+            state: self.state,
+            account: self.account,
+            channel: self.channel,
+            after: self.after,
+            limit: self.limit,
+        };
         let refunds = context.with_database(async |session| Ok(session.store.list_refunds(&filter).await?))?;
         context.out.list(&refunds, || page(&refunds))?;
         if let Some(last) = refunds.last().filter(|_| i64::try_from(refunds.len()) == Ok(self.limit)) {
@@ -78,12 +87,26 @@ fn state(word: &str) -> Result<RefundState, String> {
     RefundState::from_word(word).ok_or_else(known)
 }
 
+fn channel(word: &str) -> Result<Channel, String> {
+    Channel::from_word(word).ok_or_else(|| format!("known ways: {}", Channel::ALL.map(Channel::as_str).join(", ")))
+}
+
 fn page(refunds: &[RefundRow]) -> String {
     if refunds.is_empty() {
         return "No refund passes these filters.".to_owned();
     }
-    let header =
-        ["id", "account", "partner_reference_no", "cause", "amount", "state", "partner_refund_no", "proof", "proposed"];
+    let header = [
+        "id",
+        "account",
+        "partner_reference_no",
+        "cause",
+        "amount",
+        "state",
+        "way",
+        "partner_refund_no",
+        "proof",
+        "proposed",
+    ];
     let lines = refunds.iter().map(|refund| {
         vec![
             refund.refund_id.to_string(),
@@ -92,6 +115,7 @@ fn page(refunds: &[RefundRow]) -> String {
             refund.cause.clone(),
             refund.amount.to_string(),
             refund.state.as_str().to_owned(),
+            refund.channel.as_str().to_owned(),
             or_dash(refund.partner_refund_no.as_ref()),
             or_dash(refund.proof.as_ref()),
             wib(refund.proposed_at),
@@ -112,7 +136,19 @@ pub(crate) fn card(refund: &RefundRow) -> String {
         ("partner_refund_no", or_dash(refund.partner_refund_no.as_ref())),
         ("refund_no", or_dash(refund.refund_no.as_ref())),
         ("proof", or_dash(refund.proof.as_ref())),
+        ("way", refund.channel.as_str().to_owned()),
         ("reason", or_dash(refund.reason.as_ref())),
+        ("goes again", wib_or_dash(refund.put_off_until)),
+        ("provider takes it until", wib_or_dash(refund.window_ends_at)),
+        (
+            "may belong to",
+            refund.candidate_reference_no.as_ref().map_or_else(
+                || "-".to_owned(),
+                |other| format!("{other} ({})", or_dash(refund.candidate_why.as_ref())),
+            ),
+        ),
+        ("bank reference", or_dash(refund.bank_reference.as_ref())),
+        ("transferred by", or_dash(refund.transferred_by.as_ref())),
         ("proposed", format!("{} by {}", wib(refund.proposed_at), refund.proposed_by)),
         ("approved", format!("{} by {}", wib_or_dash(refund.approved_at), or_dash(refund.approved_by.as_ref()))),
         ("reserved", wib_or_dash(refund.reserved_at)),
@@ -120,6 +156,6 @@ pub(crate) fn card(refund: &RefundRow) -> String {
         ("last sent", wib_or_dash(refund.last_sent_at)),
         ("ended", wib_or_dash(refund.ended_at)),
     ];
-    let text: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<22}{value}")).collect();
+    let text: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<25}{value}")).collect();
     text.join("\n")
 }

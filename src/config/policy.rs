@@ -1,7 +1,9 @@
 //! `[policy]`, `[policy.flags]`, `[refunds]` and `[refunds.breaker]` become one `domain::Policy`. What would lose money or
 //! return it twice is refused here.
 
-use crate::domain::policy::{FlagAction, FlagActions, Policy, RefundBreaker, RefundMode, RefundPolicy};
+use crate::domain::policy::{
+    CounterEvidence, FlagAction, FlagActions, Policy, RefundBreaker, RefundMode, RefundPolicy,
+};
 
 use super::reader::Section;
 
@@ -81,15 +83,25 @@ pub(crate) fn read_refunds(section: &mut Section<'_>) -> Option<RefundPolicy> {
     let min_refund_sen = section.money_sen("min_refund", 1);
     let resends = section.number("resends", 0, 100);
     let breaker = read_breaker(&mut section.section("breaker"));
+    let counter_evidence = read_counter_evidence(&mut section.section("counter_evidence"));
     section.finish();
     Some(RefundPolicy {
         auto_limit_sen: auto_limit_sen?,
         breaker: breaker?,
+        counter_evidence: counter_evidence?,
         daily_budget_sen: daily_budget_sen?,
         min_refund_sen: min_refund_sen?,
         mode: mode?,
         resends: resends?,
     })
+}
+
+fn read_counter_evidence(section: &mut Section<'_>) -> Option<CounterEvidence> {
+    let same_amount = section.boolean("same_amount");
+    let same_payment = section.boolean("same_payment");
+    let within_secs = section.seconds("within", "1s", "1d");
+    section.finish();
+    Some(CounterEvidence { same_amount: same_amount?, same_payment: same_payment?, within_secs: within_secs? })
 }
 
 fn read_breaker(section: &mut Section<'_>) -> Option<RefundBreaker> {

@@ -58,6 +58,8 @@ pub struct Case {
     pub prior: Prior,
     /// The same provider reference stands on another row of the account.
     pub duplicate_reference: bool,
+    /// The end of its QR was asked for at the provider, or is about to be.
+    pub qr_cancel_asked: bool,
     /// The account's outages that touch this row's life.
     pub outages: Vec<Outage>,
     /// Money returned outside of us, as a person or a file stated it.

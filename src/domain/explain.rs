@@ -29,6 +29,7 @@ pub enum Rule {
     DuplicatePayment,
     CancelledBefore,
     CancelledAfter,
+    QrCancelAsked,
     LateByPaidTime,
     LateByAnswer,
     AfterClose,
@@ -44,6 +45,7 @@ pub enum Rule {
     RefundProvedByQuery,
     RefundContradicted,
     RefundBlocked,
+    RefundByHand,
     RefundUnknown,
     RefundAmountDiffers,
     RefundedInFull,
@@ -57,7 +59,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, for the catalogue.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 50] = [
         Self::AccountUnknown,
         Self::ReferenceMissing,
         Self::NothingSaid,
@@ -82,6 +84,7 @@ impl Rule {
         Self::DuplicatePayment,
         Self::CancelledBefore,
         Self::CancelledAfter,
+        Self::QrCancelAsked,
         Self::LateByPaidTime,
         Self::LateByAnswer,
         Self::AfterClose,
@@ -97,6 +100,7 @@ impl Rule {
         Self::RefundProvedByQuery,
         Self::RefundContradicted,
         Self::RefundBlocked,
+        Self::RefundByHand,
         Self::RefundUnknown,
         Self::RefundAmountDiffers,
         Self::RefundedInFull,
@@ -135,6 +139,7 @@ impl Rule {
             Self::DuplicatePayment => "duplicate.payment",
             Self::CancelledBefore => "cancel.before_paid",
             Self::CancelledAfter => "cancel.after_paid",
+            Self::QrCancelAsked => "cancel.qr_asked",
             Self::LateByPaidTime => "late.paid_time",
             Self::LateByAnswer => "late.unpaid_answer_after_expiry",
             Self::AfterClose => "late.after_close",
@@ -150,6 +155,7 @@ impl Rule {
             Self::RefundProvedByQuery => "refund.proved_by_query",
             Self::RefundContradicted => "refund.contradicted",
             Self::RefundBlocked => "refund.blocked",
+            Self::RefundByHand => "refund.by_hand",
             Self::RefundUnknown => "refund.unknown",
             Self::RefundAmountDiffers => "refund.amount_differs",
             Self::RefundedInFull => "refund.in_full",

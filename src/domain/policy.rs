@@ -146,6 +146,23 @@ pub struct RefundBreaker {
     pub sen_per_hour: Option<i64>,
 }
 
+/// What is searched for before money leaves: another order that it may belong to.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct CounterEvidence {
+    /// Orders that wait for the same amount, or had it paid, within `within_secs`.
+    pub same_amount: bool,
+    /// Orders that carry the same payment, where its id is unique at the provider.
+    pub same_payment: bool,
+    /// How near in time an order of the same amount counts, in seconds.
+    pub within_secs: i64,
+}
+
+impl Default for CounterEvidence {
+    fn default() -> Self {
+        Self { same_amount: false, same_payment: true, within_secs: 15 * MINUTE_SECS }
+    }
+}
+
 /// The limits of money that leaves.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct RefundPolicy {
@@ -153,6 +170,8 @@ pub struct RefundPolicy {
     pub auto_limit_sen: i64,
     /// Limits that stop an account's refunds when passed.
     pub breaker: RefundBreaker,
+    /// What is searched for before money leaves.
+    pub counter_evidence: CounterEvidence,
     /// Largest sum reserved per account and WIB day, in sen.
     pub daily_budget_sen: i64,
     /// Smallest refund worth sending, in sen.
@@ -168,6 +187,7 @@ impl Default for RefundPolicy {
         Self {
             auto_limit_sen: 1_000_000 * SEN_PER_RUPIAH,
             breaker: RefundBreaker::default(),
+            counter_evidence: CounterEvidence::default(),
             daily_budget_sen: 20_000_000 * SEN_PER_RUPIAH,
             min_refund_sen: SEN_PER_RUPIAH,
             mode: RefundMode::Propose,
@@ -229,6 +249,7 @@ mod tests {
              \"overpaid\":\"refund_difference\",\"paid_after_cancel\":\"refund_full\",\"paid_after_close\":\"hold\",\"paid_late\":\"hold\",\
              \"underpaid\":\"hold\"},\"refunds\":{\"auto_limit_sen\":100000000,\"breaker\":{\"count_per_day\":null,\"count_per_hour\":null,\
              \"ratio_per_day_percent\":null,\"ratio_per_hour_percent\":null,\"sen_per_day\":null,\"sen_per_hour\":null},\
+             \"counter_evidence\":{\"same_amount\":false,\"same_payment\":true,\"within_secs\":900},\
              \"daily_budget_sen\":2000000000,\"min_refund_sen\":100,\"mode\":\"propose\",\"resends\":5},\"stuck_after_secs\":86400,\
              \"watch_secs\":172800}"
         );

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{
     money::Sen,
-    refund::RefundState,
+    refund::{Channel, RefundState},
     state::{Flag, State},
 };
 
@@ -16,6 +16,8 @@ pub enum LedgerAccount {
     ProviderClearing,
     /// What we owe the merchant.
     MerchantPayable,
+    /// The merchant's own bank, out of which transfers by hand are made.
+    Bank,
     /// Money whose cause is not settled: the money at risk.
     Suspense(Flag),
     /// Money reserved, under way or lost sight of.
@@ -28,6 +30,7 @@ impl LedgerAccount {
         match self {
             Self::ProviderClearing => "provider_clearing".into(),
             Self::MerchantPayable => "merchant_payable".into(),
+            Self::Bank => "bank".into(),
             Self::Suspense(flag) => format!("suspense:{}", flag.as_str()),
             Self::RefundInFlight => "refund_in_flight".into(),
         }
@@ -39,6 +42,7 @@ impl LedgerAccount {
             "provider_clearing" => Some(Self::ProviderClearing),
             "merchant_payable" => Some(Self::MerchantPayable),
             "refund_in_flight" => Some(Self::RefundInFlight),
+            "bank" => Some(Self::Bank),
             other => other.strip_prefix("suspense:").and_then(Flag::from_word).map(Self::Suspense),
         }
     }
@@ -59,6 +63,19 @@ pub struct Posting {
     pub sen: i64,
 }
 
+/// A refund as the ledger sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Moved {
+    /// Why.
+    pub cause: Flag,
+    /// How much.
+    pub amount: Sen,
+    /// How far it is.
+    pub state: RefundState,
+    /// Which way it goes.
+    pub channel: Channel,
+}
+
 /// Where a row's money is.
 #[derive(Debug, Clone, Copy)]
 pub struct Money<'a> {
@@ -74,20 +91,23 @@ pub struct Money<'a> {
     pub cause: Option<Flag>,
     /// Does `overpaid` stand unresolved?
     pub overpaid_open: bool,
-    /// The row's refunds: cause, amount, state.
-    pub refunds: &'a [(Flag, Sen, RefundState)],
+    /// The row's refunds.
+    pub refunds: &'a [Moved],
 }
 
 /// The balances that a row with this money must have (debit minus credit, sen). They add up to zero.
 pub fn target_balances(money: &Money<'_>) -> BTreeMap<LedgerAccount, i64> {
-    let total = |keep: &dyn Fn(Flag, RefundState) -> bool| {
-        money.refunds.iter().filter(|(c, _, s)| keep(*c, *s)).fold(Sen::ZERO, |sum, (_, a, _)| sum.plus(*a))
+    let total = |keep: &dyn Fn(&Moved) -> bool| {
+        money.refunds.iter().filter(|r| keep(r)).fold(Sen::ZERO, |sum, r| sum.plus(r.amount))
     };
-    let confirmed = total(&|_, s| s == RefundState::Confirmed);
-    let in_flight = total(&|_, s| s.holds_reservation());
-    let from_excess = total(&|c, s| c == Flag::Overpaid && (s == RefundState::Confirmed || s.holds_reservation()));
-    let clearing = money.paid.minus(confirmed).minus(money.outside);
-    let standing = clearing.minus(in_flight);
+    let done = |r: &Moved| r.state == RefundState::Confirmed;
+    let by_api = total(&|r| done(r) && r.channel == Channel::Api);
+    let by_hand = total(&|r| done(r) && r.channel == Channel::Manual);
+    let in_flight = total(&|r| r.state.holds_reservation());
+    let from_excess = total(&|r| r.cause == Flag::Overpaid && (done(r) || r.state.holds_reservation()));
+    // The provider still owes what the merchant's own bank has paid out in its place.
+    let clearing = money.paid.minus(by_api).minus(money.outside);
+    let standing = clearing.minus(by_hand).minus(in_flight);
     let mut balances = BTreeMap::new();
     let mut put = |account, sen: i64| {
         if sen != 0 {
@@ -95,6 +115,7 @@ pub fn target_balances(money: &Money<'_>) -> BTreeMap<LedgerAccount, i64> {
         }
     };
     put(LedgerAccount::ProviderClearing, clearing.sen());
+    put(LedgerAccount::Bank, by_hand.sen().saturating_neg());
     put(LedgerAccount::RefundInFlight, in_flight.sen().saturating_neg());
     match money.state {
         // What rests, rests with the merchant, but for an excess that is still to go back.

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{
+    money::Sen,
     observation::{Observation, StatusMap},
     order::Direction,
+    refund_codes::RefundCodes,
+    window::RefundWindow,
 };
 
 /// May a refund be sent again under the same `partner_refund_no`?
@@ -20,7 +23,6 @@ pub enum RefundRepeat {
 
 /// A provider's refund abilities.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RefundAbility {
     /// Can a part of a payment be returned?
     pub partial: bool,
@@ -28,6 +30,14 @@ pub struct RefundAbility {
     pub repeat: RefundRepeat,
     /// Waits between attempts and looks at an unknown refund, seconds; the last one repeats.
     pub ladder_secs: Vec<i64>,
+    /// When refunds are taken.
+    pub window: RefundWindow,
+    /// The least that goes back by API.
+    pub min_amount: Sen,
+    /// How long a provider may say "not now" to a number before a person must look, seconds.
+    pub later_for_secs: i64,
+    /// What its answers to a refund mean, where it is not what the standard says.
+    pub codes: RefundCodes,
 }
 
 /// Which references a query cannot do without.
@@ -99,6 +109,10 @@ pub struct Profile {
     pub default_validity_secs: i64,
     /// May `paidTime` date money? Some providers label UTC as WIB.
     pub paid_time_trusted: bool,
+    /// Does its payment id tell a payment from all others of the account? An approval code of six digits does not.
+    pub payment_id_is_unique: bool,
+    /// Is a QR ended at the provider when its order is cancelled?
+    pub cancel_qr: bool,
     /// Refunds by API; `None` where the provider has none.
     pub refund: Option<RefundAbility>,
     /// When to ask again.

@@ -92,12 +92,92 @@ impl RefundState {
         match self {
             Proposed => matches!(next, Approved | Denied | Expired),
             Approved => matches!(next, Reserved | Proposed | Denied | Expired),
-            Reserved => matches!(next, Sending | Proposed | Denied | Expired),
+            // Refused: it was put off so long that a person took it for a no.
+            Reserved => matches!(next, Sending | Proposed | Refused | Denied | Expired),
             Sending => matches!(next, Confirmed | Refused | Unknown | Reserved),
             Unknown => matches!(next, Sending | Confirmed | Refused),
             Confirmed | Refused | Denied | Expired => false,
         }
     }
+}
+
+/// Which way the money goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// By a call to the provider.
+    Api,
+    /// By a bank transfer that a person makes.
+    Manual,
+}
+
+impl Channel {
+    /// Both, as messages list them.
+    pub const ALL: [Self; 2] = [Self::Api, Self::Manual];
+
+    /// The word in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Manual => "manual",
+        }
+    }
+
+    /// The reverse of [`Channel::as_str`].
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|c| c.as_str() == word)
+    }
+}
+
+/// Why money that would go back may belong to another order of the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CandidateWhy {
+    /// The other order carries the same payment.
+    SamePayment,
+    /// The other order still waits for this amount.
+    OpenOrder,
+    /// The same amount was paid for the other order within minutes: the customer may have paid twice.
+    PaidNearby,
+}
+
+impl CandidateWhy {
+    /// Every reason, strongest first.
+    pub const ALL: [Self; 3] = [Self::SamePayment, Self::OpenOrder, Self::PaidNearby];
+
+    /// The word in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SamePayment => "same_payment",
+            Self::OpenOrder => "open_order",
+            Self::PaidNearby => "paid_nearby",
+        }
+    }
+
+    /// The reverse of [`CandidateWhy::as_str`].
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|w| w.as_str() == word)
+    }
+}
+
+/// Another order that the money may belong to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Candidate {
+    /// Its row.
+    pub transaction_id: i64,
+    /// Its reference.
+    pub partner_reference_no: String,
+    /// What speaks for it.
+    pub why: CandidateWhy,
+}
+
+/// What a person said about a transfer that was made.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Transfer {
+    /// Who made it.
+    pub by: String,
+    /// The bank's reference, as it stands on the statement.
+    pub bank_reference: String,
 }
 
 /// How a confirmation was proved.
@@ -141,6 +221,8 @@ pub struct Refund {
     pub id: i64,
     /// Why money is owed.
     pub cause: Flag,
+    /// Which way it goes.
+    pub channel: Channel,
     /// Counts the numbers minted for this cause, from 1.
     pub sequence: i32,
     /// How much goes back.
@@ -171,11 +253,23 @@ pub struct Refund {
     pub proof: Option<Proof>,
     /// Why it was refused, denied, expired or is blocked; one sentence.
     pub reason: Option<String>,
-    /// It may not go now: a switch, a limit or the budget; `reason` says which.
+    /// It may not go now: a switch, a limit, the budget, the hour, the provider; `reason` says which.
     pub blocked: bool,
     /// Times it truly went out again while its fate was unknown.
     pub resends: i32,
-    /// A person must look: `refund_unknown` or `refund_amount_differs`.
+    /// The provider takes it no longer than this, where an end is known.
+    pub window_ends_at: Option<DateTime<Utc>>,
+    /// How it was made, where a person made it.
+    pub transfer: Option<Transfer>,
+    /// Since when its provider says "not now".
+    pub put_off_since: Option<DateTime<Utc>>,
+    /// The same number leaves again no earlier.
+    pub put_off_until: Option<DateTime<Utc>>,
+    /// Its refusal closes the way by API.
+    pub api_closed: bool,
+    /// Another order that the money may belong to: only a person lets it go then.
+    pub candidate: Option<Candidate>,
+    /// A person must look: `refund_unknown`, `refund_amount_differs` or `refund_blocked`.
     pub needs_person: Option<Flag>,
 }
 
@@ -188,6 +282,11 @@ impl Refund {
     /// Has its number ever left? An attempt that found no call slot was counted and never left.
     pub fn was_ever_sent(&self) -> bool {
         self.last_sent_at.is_some()
+    }
+
+    /// Is it a bank transfer?
+    pub fn is_manual(&self) -> bool {
+        self.channel == Channel::Manual
     }
 
     /// Returns all that was paid.

@@ -15,6 +15,8 @@ pub enum ReplyClass {
     Inconsistent,
     /// A refusal that says no for good.
     Refusal,
+    /// The same, and that the API is the wrong way: the window is over, the issuer cannot. A bank transfer is left.
+    Closed,
     /// Not now: 429, 401, 409xx00, cut-off hours, limits, lack of balance.
     Later,
     /// 400 or a code nobody documented: our own mistake, or news.
@@ -88,6 +90,8 @@ pub enum Fate {
     Confirmed(Proof),
     /// It did not, for good.
     Refused,
+    /// It did not, and will not by API.
+    Closed,
     /// It did not; the same number again later.
     Later,
     /// Nobody knows.
@@ -105,8 +109,9 @@ pub fn judge(sent: &Sent<'_>, reply: &RefundReply) -> Outcome {
         ReplyClass::AlreadyDone | ReplyClass::Unknown => plain(Fate::Unknown),
         ReplyClass::Inconsistent => plain(Fate::NeedsPerson(Flag::RefundAmountDiffers)),
         // A no to this attempt says nothing about an earlier one that nobody answered.
-        ReplyClass::Refusal | ReplyClass::Later if sent.earlier_unanswered => plain(Fate::Unknown),
+        ReplyClass::Refusal | ReplyClass::Closed | ReplyClass::Later if sent.earlier_unanswered => plain(Fate::Unknown),
         ReplyClass::Refusal => plain(Fate::Refused),
+        ReplyClass::Closed => plain(Fate::Closed),
         ReplyClass::Later => plain(Fate::Later),
         ReplyClass::Stop => plain(Fate::NeedsPerson(Flag::RefundUnknown)),
     }

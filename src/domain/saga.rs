@@ -3,8 +3,14 @@
 //!
 //! Absent on purpose: a way to mint a second number while the first one's fate is open.
 
+mod by_hand;
+mod door;
+
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
+
+pub(crate) use door::closed;
+pub use door::{again_at, window_ends_at};
 
 use crate::domain::{
     case::{Case, Terms},
@@ -17,6 +23,7 @@ use crate::domain::{
     profile::{RefundAbility, RefundRepeat},
     refund::{POLICY_ACTOR, Proof, Refund, RefundState},
     state::Flag,
+    window::Door,
 };
 
 /// Right before the first send a PAID answer no older than this must stand.
@@ -31,6 +38,8 @@ pub enum Step {
     Blocked {
         /// One sentence for people.
         reason: String,
+        /// When it is looked at again, where that is known.
+        until: Option<DateTime<Utc>>,
     },
     /// Ask the provider about the payment first, now.
     Ask,
@@ -43,6 +52,13 @@ pub enum Step {
         /// One sentence for people.
         reason: String,
     },
+    /// It cannot go by API: a proposal again, of a transfer by hand.
+    ByHand {
+        /// One sentence for people.
+        reason: String,
+    },
+    /// Hand it to the people who transfer money.
+    HandOver,
     /// A call was cut off by a crash: nobody knows.
     MarkUnknown,
     /// It went back; how that is known.
@@ -54,28 +70,59 @@ pub enum Step {
 /// Says what comes next for `refund` of `case`.
 pub fn next_step(case: &Case, refund: &Refund, terms: &Terms<'_>, now: DateTime<Utc>) -> Step {
     match refund.state {
-        RefundState::Proposed
-        | RefundState::Confirmed
-        | RefundState::Refused
-        | RefundState::Denied
-        | RefundState::Expired => return Step::Wait(None),
-        // Nobody but the sender may hold a `sending` refund: whoever reads it here reads what a crash left behind.
-        RefundState::Sending => return Step::MarkUnknown,
-        RefundState::Approved | RefundState::Reserved | RefundState::Unknown => {}
+        RefundState::Confirmed | RefundState::Refused | RefundState::Denied | RefundState::Expired => {
+            return Step::Wait(None);
+        }
+        RefundState::Proposed => return proposed(case, refund, terms, now),
+        RefundState::Approved | RefundState::Reserved | RefundState::Unknown | RefundState::Sending => {}
     }
-    let Some(ability) = terms.profile.and_then(|p| p.refund.as_ref()) else {
-        return Step::Blocked { reason: "the provider has no refund by API: return it by bank transfer".into() };
+    if refund.is_manual() {
+        return by_hand::next_step(case, refund, terms, now);
+    }
+    if refund.state == RefundState::Sending {
+        // Nobody but the sender may hold a `sending` refund: whoever reads it here reads what a crash left behind.
+        return Step::MarkUnknown;
+    }
+    let Some(profile) = terms.profile else {
+        return Step::Blocked { reason: format!("account {} is not configured", case.order.account), until: None };
     };
     if refund.state == RefundState::Unknown {
-        return unknown(case, refund, ability, terms.policy, now);
+        return match &profile.refund {
+            Some(ability) => unknown(case, refund, ability, terms.policy, now),
+            None => Step::Blocked {
+                reason: "its fate is unknown, and the profile has no refund by API any more".into(),
+                until: None,
+            },
+        };
     }
     if let Err(reason) = still_stands(case, refund, terms, now) {
         return Step::BackToProposed { reason };
     }
+    if refund.needs_person.is_some() {
+        return Step::Wait(None);
+    }
+    if let Some(step) = door::gate(case, refund, profile, now) {
+        return step;
+    }
     if refund.state == RefundState::Approved {
         approved(case, refund, terms.policy, now)
     } else {
-        reserved(case, ability, terms.policy, now)
+        let ladder = profile.refund.as_ref().map_or(&profile.ladder.default, |a| &a.ladder_secs);
+        reserved(case, ladder, terms.policy, now)
+    }
+}
+
+/// A proposal waits for people; but not past the end of the provider's window, after which another way is proposed.
+fn proposed(case: &Case, refund: &Refund, terms: &Terms<'_>, now: DateTime<Utc>) -> Step {
+    let Some(profile) = terms.profile.filter(|_| !refund.is_manual() && refund.attempts == 0) else {
+        return Step::Wait(None);
+    };
+    match window_ends_at(case, Some(profile)) {
+        Some(end) if end < now => {
+            let reason = closed(case, profile, refund.amount, now);
+            Step::ByHand { reason: reason.unwrap_or_else(|| "the provider's refund window is over".into()) }
+        }
+        end => Step::Wait(end.map(|at| later(at, 1))),
     }
 }
 
@@ -92,7 +139,7 @@ fn approved(case: &Case, refund: &Refund, policy: &Policy, now: DateTime<Utc>) -
     }
 }
 
-fn reserved(case: &Case, ability: &RefundAbility, policy: &Policy, now: DateTime<Utc>) -> Step {
+fn reserved(case: &Case, ladder: &[i64], policy: &Policy, now: DateTime<Utc>) -> Step {
     let ask_at = match decide::two_observations(case, policy) {
         TwoObservations::Stand { last_answered_at } if secs_between(last_answered_at, now) <= FRESH_PAID_SECS => {
             return Step::Send;
@@ -102,7 +149,7 @@ fn reserved(case: &Case, ability: &RefundAbility, policy: &Policy, now: DateTime
         // OPEN, ABSENT, dead or silent: back off along the ladder.
         TwoObservations::Missing { not_before: None } => case.last_answer().map_or(now, |f| {
             let nth = usize::try_from(f.sightings).unwrap_or(1).saturating_sub(1);
-            later(f.last_at, ladder_secs(ability, nth))
+            later(f.last_at, ladder_secs(ladder, nth))
         }),
     };
     if now >= ask_at { Step::Ask } else { Step::Wait(Some(ask_at)) }
@@ -176,10 +223,13 @@ fn unknown(case: &Case, refund: &Refund, ability: &RefundAbility, policy: &Polic
         return Step::CallPerson(Flag::RefundUnknown);
     }
     if policy.refunds.mode == RefundMode::Off {
-        return Step::Blocked { reason: "refunds are switched off; this one is still unknown".into() };
+        return Step::Blocked { reason: "refunds are switched off; this one is still unknown".into(), until: None };
+    }
+    if matches!(decide::paid_at(case).map(|at| ability.window.door(at, now)), Some(Door::Closed(_))) {
+        return Step::CallPerson(Flag::RefundUnknown);
     }
     let nth = usize::try_from(refund.resends).unwrap_or(0);
-    let due = later(ended, ladder_secs(ability, nth));
+    let due = later(ended, ladder_secs(&ability.ladder_secs, nth)).max(ability.window.out_of_blackout(now));
     if now >= due { Step::Send } else { Step::Wait(Some(due)) }
 }
 
@@ -205,15 +255,15 @@ fn look_again(after: &[&Fact], paid: &[&Fact], ability: &RefundAbility, policy: 
         (_, Some(last)) => {
             let looks = after.iter().map(|f| f.sightings).fold(0, i32::saturating_add);
             let nth = usize::try_from(looks).unwrap_or(1).saturating_sub(1);
-            later(last.last_at, ladder_secs(ability, nth))
+            later(last.last_at, ladder_secs(&ability.ladder_secs, nth))
         }
         (_, None) => now,
     };
     if now >= due { Step::Ask } else { Step::Wait(Some(due)) }
 }
 
-fn ladder_secs(ability: &RefundAbility, nth: usize) -> i64 {
-    ability.ladder_secs.get(nth).or_else(|| ability.ladder_secs.last()).copied().unwrap_or(60)
+fn ladder_secs(ladder: &[i64], nth: usize) -> i64 {
+    ladder.get(nth).or_else(|| ladder.last()).copied().unwrap_or(60)
 }
 
 /// What an approval binds to: what was paid under which references, whether the order is cancelled, and the row's

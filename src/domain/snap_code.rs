@@ -75,8 +75,9 @@ impl ResponseCode {
 
     /// The class of an answer to a refund.
     ///
-    /// `Refusal` is reserved for codes that say no to *this* request for good: a refusal lets a later refund mint a new
-    /// number, so a code that leaves room for "done already" or "not yet" must never be one.
+    /// `Refusal` and `Closed` are reserved for codes that say no to *this* request for good: they let a later refund have a new
+    /// number, so a code that leaves room for "done already" or "not yet" must never be one. A profile may replace rows
+    /// (`refund_codes`).
     pub const fn refund_class(self) -> ReplyClass {
         match (self.http, self.case) {
             (200, 0) => ReplyClass::Success,
@@ -97,8 +98,10 @@ impl ResponseCode {
         match (http, case) {
             // Amount, count, token, merchant and account limits, cut-off hours, lack of balance: all pass with time.
             (403, 2 | 4 | 6 | 14 | 17 | 20 | 23) => ReplyClass::Later,
-            // Expired, not allowed, fraud, do not honor, cards and OTPs, not permitted, inactive, blacklisted.
-            (403, 0 | 1 | 3 | 5 | 7..=12 | 15 | 18 | 19) => ReplyClass::Refusal,
+            // Expired, not permitted: the refund's window is over, or this payment has no way back by API.
+            (403, 0 | 15) => ReplyClass::Closed,
+            // Not allowed, fraud, do not honor, cards and OTPs, inactive, blacklisted: nobody pays that out unasked.
+            (403, 1 | 3 | 5 | 7..=12 | 18 | 19) => ReplyClass::Refusal,
             // "Invalid transaction status": the original cannot be refunded as it stands. It may have been refunded
             // already, by an attempt of ours or by somebody else, so it is no definite no. This attempt did nothing:
             // `Later` asks the provider again before the same number goes out once more, and there a 04 is seen.
@@ -106,8 +109,10 @@ impl ResponseCode {
             // "Invalid amount": more than what is left to refund. No to this number, and the same number keeps its
             // amount, so waiting cannot help.
             (404, 13) => ReplyClass::Refusal,
-            // Bank not supported, cancelled by the customer, no issuer, expired.
-            (404, 3 | 4 | 9 | 19) => ReplyClass::Refusal,
+            // Bank not supported, no issuer, expired: the way back is not there.
+            (404, 3 | 9 | 19) => ReplyClass::Closed,
+            // Cancelled by the customer.
+            (404, 4) => ReplyClass::Refusal,
             // "Transaction not found", seconds after a query that found it paid: wrong ids, merchant or environment.
             // Nothing moved, but time does not mend it and a new number would meet the same: a person must look. So
             // too for unknown merchant, partner and terminal, for a suspended transaction (403xx16: it may resume),
@@ -173,16 +178,16 @@ mod tests {
 
     #[test]
     fn a_refund_code_is_a_refusal_only_where_it_says_no_for_good() {
-        use ReplyClass::{AlreadyDone, Inconsistent, Later, Refusal, Stop, Success, Unknown};
+        use ReplyClass::{AlreadyDone, Closed, Inconsistent, Later, Refusal, Stop, Success, Unknown};
         for (class, digits) in [
             (Success, &["2007800"][..]),
             (AlreadyDone, &["4097801"]),
             (Inconsistent, &["4047818"]),
             (
                 Refusal,
-                &["4037800", "4037801", "4037803", "4037805", "4037807", "4037812", "4037815", "4037818", "4037819"],
+                &["4037801", "4037803", "4037805", "4037807", "4037812", "4037818", "4037819", "4047804", "4047813"],
             ),
-            (Refusal, &["4047803", "4047804", "4047809", "4047813", "4047819"]),
+            (Closed, &["4037800", "4037815", "4047803", "4047809", "4047819"]),
             (Later, &["4297800", "4017800", "4017801", "4017803", "4097800", "4057801", "4047800"]),
             (Later, &["4037802", "4037804", "4037806", "4037814", "4037817", "4037820", "4037823"]),
             (Unknown, &["2027800", "5007800", "5007801", "5007802", "5047800", "5987800"]),

@@ -210,7 +210,7 @@ fn end_of_refund(asked: &RawRefund<'_>, reply: &RefundReply) -> Ended {
             let is_ours = reply.partner_refund_no.as_deref() == Some(asked.partner_refund_no);
             if is_ours && reply.amount == Some(asked.amount) { Ended::Done } else { Ended::Unknown }
         }
-        ReplyClass::Refusal | ReplyClass::Later => Ended::Refused,
+        ReplyClass::Refusal | ReplyClass::Closed | ReplyClass::Later => Ended::Refused,
         ReplyClass::AlreadyDone | ReplyClass::Inconsistent | ReplyClass::Stop | ReplyClass::Unknown => Ended::Unknown,
     }
 }

@@ -161,7 +161,7 @@ pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
         unasked
     };
     let unasked: Vec<(i64, i64)> = join_all((0..askers).map(|_| asker())).await.concat();
-    if alone {
+    if is_probe {
         account.weather.probe_over(&ctx.store).await;
     }
     if !unasked.is_empty()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     domain::fact::Answer,
-    providers::{Failure, QueryResult, RefundResult, TransportError},
+    providers::{ByHandResult, Failure, QueryResult, RefundResult, TransportError},
     telemetry::metrics::{self, CallOutcome, Operation},
 };
 
@@ -29,6 +29,13 @@ pub(crate) fn refund(account: &str, result: &RefundResult, took: Duration) {
     if result.meta.call_id.is_some() {
         metrics::provider_call(account, Operation::Refund, outcome, took);
     }
+}
+
+/// The end of a call that ends a QR.
+pub(crate) fn qr_cancel(account: &str, result: &ByHandResult, took: Duration) {
+    let unreadable = result.reply.response_code.is_none();
+    let outcome = by_status(result.failure, result.meta.http_status, unreadable);
+    metrics::provider_call(account, Operation::Cancel, outcome, took);
 }
 
 fn answer(account: &str, answer: &Answer) {

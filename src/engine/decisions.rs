@@ -11,14 +11,16 @@ use crate::{
         chain::{self, Link},
         decide::{self, Action, Decision, TwoObservations},
         money::Sen,
-        refund::{POLICY_ACTOR, Refund, RefundState},
+        order::later,
+        refund::{Channel, POLICY_ACTOR, Refund, RefundState},
+        saga,
         state::Flag,
     },
     engine::{decisions::content::Content, rulebook::Rulebook},
     store::{
         StoreError, Tx,
         cases::Loaded,
-        refunds,
+        qr_cancels, refunds,
         settle::{self, Batch, Entry, RowUpdate},
     },
     telemetry::metrics,
@@ -33,6 +35,7 @@ pub struct Written {
     /// Rows, facts, journal.
     pub batch: Batch,
     proposals: Vec<(i64, Refund, Option<DateTime<Utc>>)>,
+    qr_cancels: Vec<i64>,
     saves: Vec<(Refund, Option<DateTime<Utc>>)>,
     give_back: Vec<(String, Refund)>,
     reservations: Vec<(i64, Sen, Sen)>,
@@ -144,13 +147,26 @@ impl Written {
     fn carry_out(&mut self, loaded: &mut Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTime<Utc>) {
         let stand = matches!(decide::two_observations(&loaded.case, &rulebook.policy), TwoObservations::Stand { .. });
         let due = if stand { Some(now) } else { decision.next_check_at };
+        let profile = rulebook.terms(&loaded.case.order.account).profile;
         for action in &decision.actions {
             match action {
-                Action::Propose { cause, amount, approve, content_hash } => {
-                    let mut refund = proposal(*cause, *amount, *approve, content_hash.clone());
-                    refund.sequence = next_sequence(&loaded.case.refunds, *cause);
-                    self.proposals.push((loaded.case.order.id, refund.clone(), if *approve { due } else { None }));
+                Action::Propose { cause, amount, approve, content_hash, by_hand } => {
+                    let ends = saga::window_ends_at(&loaded.case, profile).filter(|_| by_hand.is_none());
+                    let refund = Refund {
+                        channel: if by_hand.is_some() { Channel::Manual } else { Channel::Api },
+                        reason: by_hand.clone(),
+                        window_ends_at: ends,
+                        sequence: next_sequence(&loaded.case.refunds, *cause),
+                        ..proposal(*cause, *amount, *approve, content_hash.clone())
+                    };
+                    // An unapproved one is looked at again when the provider's window has closed on it.
+                    let next_at = if *approve { due } else { ends.map(|at| later(at, 1)) };
+                    self.proposals.push((loaded.case.order.id, refund.clone(), next_at));
                     loaded.case.refunds.push(refund);
+                }
+                Action::CancelQr => {
+                    self.qr_cancels.push(loaded.case.order.id);
+                    loaded.case.qr_cancel_asked = true;
                 }
                 Action::Approve { refund_id, content_hash } => {
                     for refund in loaded.case.refunds.iter_mut().filter(|r| r.id == *refund_id) {
@@ -198,6 +214,7 @@ impl Written {
         for (id, refund, next_at) in &mut self.proposals {
             refunds::propose(tx, *id, refund, *next_at).await?;
         }
+        qr_cancels::make(tx, &self.qr_cancels).await?;
         for (account, refund) in &self.give_back {
             refunds::give_back(tx, account, refund).await?;
         }
@@ -212,6 +229,7 @@ fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Re
     Refund {
         id: 0,
         cause,
+        channel: Channel::Api,
         sequence: 1,
         amount,
         state: if approve { RefundState::Approved } else { RefundState::Proposed },
@@ -229,6 +247,12 @@ fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Re
         reason: None,
         blocked: false,
         resends: 0,
+        window_ends_at: None,
+        transfer: None,
+        put_off_since: None,
+        put_off_until: None,
+        api_closed: false,
+        candidate: None,
         needs_person: None,
     }
 }

@@ -1,6 +1,6 @@
 //! What a use-case can fail with, told apart by what its caller should do.
 
-use crate::{providers::token::TokenError, store::StoreError};
+use crate::{domain::transfer::TransferError, providers::token::TokenError, store::StoreError};
 
 /// A failed use-case.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,9 @@ pub enum EngineError {
     /// An export of another version.
     #[error("this is an export of version {0}: prove it with the rekon that wrote it")]
     ExportVersion(u32),
+    /// What a person says about a refund cannot be so.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// Somebody else works on it right now.
     #[error("{0}: somebody else is working on it; try again")]
     Busy(String),
@@ -88,6 +91,7 @@ impl EngineError {
             | Self::Ambiguous { .. }
             | Self::UnknownAccount { .. }
             | Self::Account { .. }
+            | Self::Transfer(_)
             | Self::Export(_)
             | Self::ExportVersion(_)
             | Self::RunLost(_)

@@ -2,6 +2,8 @@
 //! `saga::next_step`, and commits what it did before anything leaves. The call itself stands between two transactions:
 //! the first has stored number, body and attempt, the second stores what came back.
 
+mod reserve;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,9 +11,8 @@ use tokio::time::Instant;
 
 use crate::{
     domain::{
-        day::BusinessDay,
         order::later,
-        refund::{Refund, RefundState},
+        refund::{Channel, Refund, RefundState},
         saga::{self, Step},
         state::Flag,
     },
@@ -19,7 +20,7 @@ use crate::{
         Ctx, EngineError,
         check::{self, SlotPermit},
         decisions::{Occasion, Written},
-        refund_call, refund_limits,
+        refund_call,
         runtime::AccountRuntime,
         settle,
     },
@@ -102,11 +103,16 @@ async fn step(ctx: &Ctx, account: &AccountRuntime, leased: LeasedRefund) -> Resu
     let mut at = At { ctx, account, tx: &mut tx, row: &mut row, refund, now };
     let next = match step {
         Step::Wait(until) => at.wait(until).await?,
-        Step::Blocked { reason } => at.block(reason, later(now, BLOCKED_SECS)).await?,
+        Step::Blocked { reason, until } => at.block(reason, until.unwrap_or_else(|| later(now, BLOCKED_SECS))).await?,
         Step::Ask => Next::Ask(Box::new(to_ask(&row))),
         Step::Reserve => at.reserve().await?,
         Step::Send => at.send().await?,
         Step::BackToProposed { reason } => at.back_to_proposed(reason).await?,
+        Step::ByHand { reason } => at.by_hand(reason).await?,
+        Step::HandOver => {
+            at.become_(RefundState::Sending, None, true).await?;
+            Next::Done
+        }
         Step::MarkUnknown => {
             at.refund.unanswered = true;
             at.refund.last_ended_at = Some(now);
@@ -167,34 +173,6 @@ impl At<'_> {
         Ok(Next::Done)
     }
 
-    async fn reserve(&mut self) -> Result<Next, EngineError> {
-        let control = refunds::control(self.tx, &self.account.name).await?;
-        if let Some(why) = control.refunds_stopped {
-            return self
-                .block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS))
-                .await;
-        }
-        let flow = refunds::flow(self.tx, &self.account.name).await?;
-        if let Some(why) = refund_limits::passed(&self.ctx.rulebook.policy.refunds.breaker, &flow, self.refund.amount) {
-            return self.block(why, later(self.now, BLOCKED_SECS)).await;
-        }
-        let today = BusinessDay::of(self.now);
-        let cap = crate::domain::money::Sen::new(self.ctx.rulebook.policy.refunds.daily_budget_sen);
-        if !refunds::spend(self.tx, &self.account.name, today.date(), self.refund.amount, cap).await? {
-            return self
-                .block(format!("the refund budget of {today} is used up; it goes on the next day"), today.end())
-                .await;
-        }
-        refunds::set_day(self.tx, self.refund.id, today.date()).await?;
-        if let Err(reason) = refund_call::mint(self.account, self.row, &mut self.refund) {
-            refunds::give_back(self.tx, &self.account.name, &self.refund).await?;
-            return self.block(reason, later(self.now, BLOCKED_SECS)).await;
-        }
-        self.refund.reason = None;
-        self.become_(RefundState::Reserved, Some(self.now), false).await?;
-        Ok(Next::Again)
-    }
-
     /// Stores the attempt before it leaves. The first partial refund of an account goes alone.
     async fn send(&mut self) -> Result<Next, EngineError> {
         let control = refunds::control(self.tx, &self.account.name).await?;
@@ -246,12 +224,35 @@ impl At<'_> {
         }
         self.refund.reason = Some(reason);
         self.refund.approved_by = None;
-        self.become_(RefundState::Proposed, None, true).await?;
+        self.refund.needs_person = None;
+        self.refund.put_off_since = None;
+        self.refund.put_off_until = None;
+        let profile = self.ctx.rulebook.terms(&self.account.name).profile;
+        let ends = saga::window_ends_at(&self.row.case, profile).filter(|_| !self.refund.is_manual());
+        self.refund.window_ends_at = ends;
+        self.become_(RefundState::Proposed, ends.map(|at| later(at, 1)), true).await?;
         Ok(Next::Done)
+    }
+
+    /// Another way out is agreed to anew.
+    async fn by_hand(&mut self, reason: String) -> Result<Next, EngineError> {
+        self.refund.channel = Channel::Manual;
+        self.refund.partner_refund_no = None;
+        self.refund.request_body = None;
+        self.refund.window_ends_at = None;
+        if self.refund.state == RefundState::Proposed {
+            self.refund.reason = Some(reason);
+            self.become_(RefundState::Proposed, None, true).await?;
+            return Ok(Next::Done);
+        }
+        self.back_to_proposed(reason).await
     }
 
     async fn call_person(&mut self, flag: Flag) -> Result<Next, EngineError> {
         self.refund.needs_person = Some(flag);
+        if flag == Flag::RefundBlocked && self.refund.put_off_since.is_none() {
+            self.refund.reason = Some("it cannot go by API any more, and its number may have left".into());
+        }
         self.become_(self.refund.state, None, true).await?;
         Ok(Next::Done)
     }

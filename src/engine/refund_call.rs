@@ -11,7 +11,7 @@ use crate::{
     domain::{
         order::{Order, later},
         refund::{Refund, RefundState},
-        reply::{self, Fate, Outcome, Sent},
+        reply::{self, Fate, Outcome, RefundReply, Sent},
         saga,
     },
     engine::{
@@ -46,7 +46,7 @@ pub(crate) struct Attempt {
 
 /// Mints number and body, once. `Err` is a sentence for people: it cannot be built.
 pub(crate) fn mint(account: &AccountRuntime, row: &Loaded, refund: &mut Refund) -> Result<(), String> {
-    if refund.partner_refund_no.is_some() && refund.request_body.is_some() {
+    if refund.partner_refund_no.is_some() && (refund.is_manual() || refund.request_body.is_some()) {
         return Ok(());
     }
     let order = &row.case.order;
@@ -59,6 +59,12 @@ pub(crate) fn mint(account: &AccountRuntime, row: &Loaded, refund: &mut Refund) 
         refund.cause,
         refund.sequence,
     );
+    if refund.is_manual() {
+        // Written into the transfer, so that the bank's statement names the refund.
+        refund.partner_refund_no = Some(number);
+        refund.request_body = None;
+        return Ok(());
+    }
     let body = {
         let order = RefundOrder {
             asked: account.client.asked(
@@ -223,8 +229,9 @@ async fn judge(
             }
             None
         }
-        Fate::Refused => {
+        Fate::Refused | Fate::Closed => {
             refund.state = RefundState::Refused;
+            refund.api_closed = fate == Fate::Closed;
             // The account's controls before its budget, as in `reserve`: the other way round the two lock each other out.
             if partial {
                 free_canary(tx, &account.name, refund.id).await?;
@@ -236,7 +243,7 @@ async fn judge(
             if refund.state == RefundState::Sending {
                 refund.state = RefundState::Reserved;
             }
-            Some(later(now, wait_secs(ctx, account, refund, reply.retry_after_secs)))
+            Some(put_off(ctx, account, refund, reply, now))
         }
         Fate::Unknown => {
             refund.state = RefundState::Unknown;
@@ -261,10 +268,28 @@ async fn free_canary(tx: &mut Tx, account: &str, refund_id: i64) -> Result<(), E
     Ok(())
 }
 
-fn wait_secs(ctx: &Ctx, account: &AccountRuntime, refund: &Refund, retry_after_secs: Option<i64>) -> i64 {
-    let ladder =
-        ctx.rulebook.terms(&account.name).profile.and_then(|p| p.refund.as_ref()).map(|a| a.ladder_secs.as_slice());
-    let nth = usize::try_from(refund.attempts.saturating_sub(1)).unwrap_or(0);
-    let step = ladder.and_then(|l| l.get(nth).or_else(|| l.last())).copied().unwrap_or(60);
-    step.max(retry_after_secs.unwrap_or(0))
+/// The provider says "not now": the same bytes go again, at a time that stands on the row beside the reason.
+fn put_off(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    refund: &mut Refund,
+    reply: &RefundReply,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
+    let ability = ctx.rulebook.terms(&account.name).profile.and_then(|p| p.refund.as_ref());
+    let code = reply.response_code.as_deref();
+    let until = match ability {
+        Some(ability) => saga::again_at(ability, refund, code, reply.retry_after_secs, now),
+        None => later(now, reply.retry_after_secs.unwrap_or(0).max(NO_PROFILE_SECS)),
+    };
+    refund.put_off_since = refund.put_off_since.or(Some(now));
+    refund.put_off_until = Some(until);
+    refund.blocked = true;
+    let said =
+        code.map_or_else(|| "the provider shut its door".to_owned(), |code| format!("the provider answered {code}"));
+    refund.reason = Some(format!("{said}: not now; the same number goes again after {}", until.to_rfc3339()));
+    until
 }
+
+/// Pause of a refund whose account has lost its profile, seconds.
+const NO_PROFILE_SECS: i64 = 60;

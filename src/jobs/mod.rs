@@ -5,6 +5,7 @@
 //! command bus only (`commands`): cron slots and ad-hoc runs. Losing every row of `apalis.jobs` loses nothing, because
 //! runs are in `rekon.runs` and payments are due in `rekon.transactions`.
 
+pub mod cancels;
 pub mod commands;
 pub mod error;
 pub mod guard;
@@ -45,6 +46,7 @@ pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
             monitor = sweep::register(monitor, &ctx, account, &wake, lane);
         }
         monitor = refunds::register(monitor, &ctx, account, &wake);
+        monitor = cancels::register(monitor, &ctx, account);
     }
     monitor = sweep::register_strays(monitor, &ctx);
     if roles.commands {

@@ -73,7 +73,7 @@ async fn step(due: Due, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
     let limit = ctx.limits.lease;
     let ctx = Arc::clone(&ctx);
     guard(limit, async move {
-        let advanced = refund::advance(&ctx, &due.account, due.refund).await;
+        let advanced = Box::pin(refund::advance(&ctx, &due.account, due.refund)).await;
         due.account.weather.probe_over(&ctx.store).await;
         advanced.map_err(Into::into)
     })

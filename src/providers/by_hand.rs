@@ -1,5 +1,5 @@
 //! Calls that a person makes for support and in the sandbox: a new QR (47), what a QR says (48), a customer's payment (50),
-//! the end of an unpaid QR (77). No rule of money uses them and nothing repeats them. The answers' field names are the
+//! the end of an unpaid QR (77). No rule of money uses them; only the last one is also made for a cancelled order. The answers' field names are the
 //! standard's; what is sent is each adapter's.
 //!
 //! A success is one only if it speaks of what was asked; a refusal only if HTTP status and code agree. Everything else is

@@ -13,8 +13,11 @@ use crate::{
     config::nearest_name,
     domain::{
         chain::fingerprint,
+        money::Sen,
         observation::{Observation, StatusMap, StatusMapError, StatusMeaning},
         profile::{Ladder, Profile, RefundAbility, RefundRepeat, RequiredReferences},
+        refund_codes::{CodeMeaning, RefundCodes, RefundCodesError},
+        window::{Hours, RefundWindow},
     },
 };
 
@@ -88,6 +91,24 @@ pub enum ProfileError {
         /// What stands there.
         text: String,
     },
+    /// The refund table says what no table may say.
+    #[error("`refund.codes` is refused")]
+    RefundCodes(#[from] RefundCodesError),
+    /// Not hours of a day.
+    #[error("`refund.blackout`: {0:?} is not hours of the day in WIB, such as \"23:30-00:30\"")]
+    Hours(String),
+    /// Hours that leave no minute.
+    #[error("`refund.blackout` covers the whole day: set `refund_by_api = false` instead")]
+    NeverOpen,
+    /// Not an amount.
+    #[error("`refund.min_amount`: {0:?} is not an amount in rupiah above zero, such as \"1.00\"")]
+    MinAmount(String),
+    /// A window that ends before it begins.
+    #[error("`refund.max_age` is shorter than `refund.min_age`: no refund could ever leave")]
+    WindowEmpty,
+    /// A cancel where there is none.
+    #[error("`cancel_qr` is true and rekon knows no cancel call of this provider: set it to false")]
+    NoCancel,
     /// A ladder without steps.
     #[error("`{0}` has no step; write at least one, such as [\"60s\"]")]
     EmptyLadder(String),
@@ -130,6 +151,8 @@ struct File {
     refund_by_api: bool,
     refund_partial: bool,
     refund_repeat: RefundRepeat,
+    refund: RefundFile,
+    cancel_qr: bool,
     timeout: String,
     required: RequiredReferences,
     #[serde(default)]
@@ -138,6 +161,47 @@ struct File {
     operations: BTreeMap<Service, Operation>,
     status: BTreeMap<String, StatusMeaning>,
     ladder: BTreeMap<String, Vec<String>>,
+}
+
+/// What is known about a provider's refunds; an empty text where nothing is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefundFile {
+    min_age: String,
+    max_age: String,
+    blackout: Vec<String>,
+    min_amount: String,
+    later_for: String,
+    codes: BTreeMap<String, CodeMeaning>,
+}
+
+impl RefundFile {
+    fn ability(&self, partial: bool, repeat: RefundRepeat, ladder: &Ladder) -> Result<RefundAbility, ProfileError> {
+        let age = |key: &str, text: &str| (!text.is_empty()).then(|| seconds(key, text)).transpose();
+        let hours = |text: &String| Hours::parse(text).ok_or_else(|| ProfileError::Hours(text.clone()));
+        let window = RefundWindow {
+            min_age_secs: age("refund.min_age", &self.min_age)?,
+            max_age_secs: age("refund.max_age", &self.max_age)?,
+            blackout: self.blackout.iter().map(hours).collect::<Result<_, _>>()?,
+        };
+        if window.is_never_open() {
+            return Err(ProfileError::NeverOpen);
+        }
+        if window.max_age_secs.is_some_and(|max| window.min_age_secs.is_some_and(|min| max < min)) {
+            return Err(ProfileError::WindowEmpty);
+        }
+        let min_amount = Sen::parse(&self.min_amount).ok().filter(|amount| amount.is_positive());
+        Ok(RefundAbility {
+            partial,
+            repeat,
+            // Looks at an unknown refund and its repeats go by the ladder's default steps: one knob for an account.
+            ladder_secs: ladder.default.clone(),
+            window,
+            min_amount: min_amount.ok_or_else(|| ProfileError::MinAmount(self.min_amount.clone()))?,
+            later_for_secs: seconds("refund.later_for", &self.later_for)?,
+            codes: RefundCodes::try_new(&self.codes, |text| seconds("refund.codes", text).ok())?,
+        })
+    }
 }
 
 impl ProviderProfile {
@@ -174,12 +238,7 @@ impl ProviderProfile {
         }
         let timeout = seconds("timeout", &file.timeout)?;
         let ladder = ladder(&file.ladder)?;
-        // Looks at an unknown refund and its repeats go by the ladder's default steps: one knob for an account.
-        let ability = RefundAbility {
-            partial: file.refund_partial,
-            repeat: file.refund_repeat,
-            ladder_secs: ladder.default.clone(),
-        };
+        let ability = file.refund.ability(file.refund_partial, file.refund_repeat, &ladder)?;
         let rules = Profile {
             provider: file.provider,
             status: StatusMap::try_new(file.status)?,
@@ -187,6 +246,8 @@ impl ProviderProfile {
             required_out: file.operations.contains_key(&Service::Status).then_some(file.required_by_status),
             default_validity_secs: seconds("default_validity", &file.default_validity)?,
             paid_time_trusted: file.paid_time_trusted,
+            payment_id_is_unique: file.payment_id != PaymentId::ApprovalCode,
+            cancel_qr: file.cancel_qr,
             refund: file.refund_by_api.then_some(ability),
             ladder,
         };
@@ -224,6 +285,9 @@ fn check_abilities(provider: &dyn Provider, file: &File) -> Result<(), ProfileEr
     if file.refund_by_api && !can.contains(&Service::Refund) {
         return Err(ProfileError::NoRefund);
     }
+    if file.cancel_qr && !can.contains(&Service::Cancel) {
+        return Err(ProfileError::NoCancel);
+    }
     if file.auth == AuthMode::Symmetric && file.tokens == TokenUse::None {
         return Err(ProfileError::NoToken);
     }
@@ -231,7 +295,7 @@ fn check_abilities(provider: &dyn Provider, file: &File) -> Result<(), ProfileEr
 }
 
 /// Tables whose keys are data; their names are checked where they are read.
-const OPEN_TABLES: [&str; 2] = ["status", "ladder"];
+const OPEN_TABLES: [&str; 3] = ["status", "ladder", "refund.codes"];
 
 /// Lays `over` onto `base`, key by key. A key that `base` has not is refused: the embedded profile lists them all.
 fn merge(base: &mut Table, over: &Table, prefix: &str) -> Result<(), ProfileError> {

@@ -15,7 +15,7 @@ use crate::{
         order::{Direction, Order, OrderChange, OrderStatus},
         posting::LedgerAccount,
         qris::Qris,
-        refund::{Proof, Refund, RefundState},
+        refund::{Candidate, CandidateWhy, Channel, Proof, Refund, RefundState, Transfer},
         state::{Flag, Flags, State},
     },
     store::{StoreError, Tx, error::inconsistent},
@@ -50,7 +50,8 @@ select t.id, t.account, t.partner_reference_no, t.reference_no, t.external_id, t
        (t.refunded_amount * 100)::bigint as refunded_amount, (t.refunded_outside * 100)::bigint as refunded_outside,
        (t.refund_reserved * 100)::bigint as refund_reserved, t.next_check_at, t.seq, t.closed_seq, t.journal_no, t.journal_hash, t.lease_epoch,
        t.reference_no is not null and exists (select 1 from rekon.transactions o where o.account = t.account
-         and o.reference_no = t.reference_no and o.id <> t.id) as duplicate_reference
+         and o.reference_no = t.reference_no and o.id <> t.id) as duplicate_reference,
+       t.order_status = 'cancelled' and exists (select 1 from rekon.qr_cancels c where c.transaction_id = t.id) as qr_cancel_asked
   from rekon.transactions t where t.id = any($1) order by t.id for update of t";
 
 const READ: &str = "-- store::cases::read
@@ -59,7 +60,8 @@ select t.id, t.account, t.partner_reference_no, t.reference_no, t.external_id, t
        (t.refunded_amount * 100)::bigint as refunded_amount, (t.refunded_outside * 100)::bigint as refunded_outside,
        (t.refund_reserved * 100)::bigint as refund_reserved, t.next_check_at, t.seq, t.closed_seq, t.journal_no, t.journal_hash, t.lease_epoch,
        t.reference_no is not null and exists (select 1 from rekon.transactions o where o.account = t.account
-         and o.reference_no = t.reference_no and o.id <> t.id) as duplicate_reference
+         and o.reference_no = t.reference_no and o.id <> t.id) as duplicate_reference,
+       t.order_status = 'cancelled' and exists (select 1 from rekon.qr_cancels c where c.transaction_id = t.id) as qr_cancel_asked
   from rekon.transactions t where t.id = any($1) order by t.id";
 
 const FACTS: &str = "-- store::cases::facts
@@ -74,9 +76,12 @@ const CHANGES: &str = "-- store::cases::changes
 select transaction_id, seq, at, status_from, status_to from rekon.order_changes where transaction_id = any($1) order by transaction_id, seq";
 
 const REFUNDS: &str = "-- store::cases::refunds
-select id, transaction_id, cause, sequence, (amount * 100)::bigint as amount, state, proposed_by, approved_by, content_hash, partner_refund_no,
-       request_body, attempts, unanswered, last_sent_at, last_ended_at, refund_no, proof, reason, blocked, resends, needs_person
-  from rekon.refund_saga where transaction_id = any($1) order by transaction_id, id";
+select r.id, r.transaction_id, r.cause, r.channel, r.sequence, (r.amount * 100)::bigint as amount, r.state, r.proposed_by, r.approved_by,
+       r.content_hash, r.partner_refund_no, r.request_body, r.attempts, r.unanswered, r.last_sent_at, r.last_ended_at, r.refund_no, r.proof,
+       r.reason, r.blocked, r.resends, r.put_off_since, r.put_off_until, r.api_closed, r.needs_person, r.candidate_id, r.candidate_why,
+       c.partner_reference_no as candidate_reference_no, r.window_ends_at, r.bank_reference, r.transferred_by
+  from rekon.refund_saga r left join rekon.transactions c on c.id = r.candidate_id
+ where r.transaction_id = any($1) order by r.transaction_id, r.id";
 
 const BALANCES: &str = "-- store::cases::balances
 select transaction_id, account, (sum(debit - credit) * 100)::bigint as sen
@@ -219,6 +224,7 @@ fn row_to_loaded(row: &PgRow) -> Result<Loaded, StoreError> {
             refunds: Vec::new(),
             prior,
             duplicate_reference: row.try_get("duplicate_reference")?,
+            qr_cancel_asked: row.try_get("qr_cancel_asked")?,
             outages: Vec::new(),
             refunded_outside: sen(row, "refunded_outside")?,
             balances: BTreeMap::new(),
@@ -271,14 +277,27 @@ fn row_to_fact(row: &PgRow) -> Result<Fact, StoreError> {
     })
 }
 
+fn row_to_candidate(row: &PgRow) -> Result<Option<Candidate>, StoreError> {
+    let Some(why) = row.try_get::<Option<String>, _>("candidate_why")? else { return Ok(None) };
+    Ok(Some(Candidate {
+        transaction_id: row.try_get("candidate_id")?,
+        partner_reference_no: row.try_get("candidate_reference_no")?,
+        why: CandidateWhy::from_word(&why).ok_or_else(|| inconsistent("refund_saga", "candidate_why", &why))?,
+    }))
+}
+
 fn row_to_refund(row: &PgRow) -> Result<Refund, StoreError> {
     let cause: String = row.try_get("cause")?;
     let state: String = row.try_get("state")?;
     let proof: Option<String> = row.try_get("proof")?;
     let needs_person: Option<String> = row.try_get("needs_person")?;
+    let channel: String = row.try_get("channel")?;
+    let transferred_by: Option<String> = row.try_get("transferred_by")?;
+    let bank_reference: Option<String> = row.try_get("bank_reference")?;
     Ok(Refund {
         id: row.try_get("id")?,
         cause: Flag::from_word(&cause).ok_or_else(|| inconsistent("refund_saga", "cause", &cause))?,
+        channel: Channel::from_word(&channel).ok_or_else(|| inconsistent("refund_saga", "channel", &channel))?,
         sequence: row.try_get("sequence")?,
         amount: sen(row, "amount")?,
         state: RefundState::from_word(&state).ok_or_else(|| inconsistent("refund_saga", "state", &state))?,
@@ -298,6 +317,12 @@ fn row_to_refund(row: &PgRow) -> Result<Refund, StoreError> {
         reason: row.try_get("reason")?,
         blocked: row.try_get("blocked")?,
         resends: row.try_get("resends")?,
+        window_ends_at: row.try_get("window_ends_at")?,
+        transfer: transferred_by.zip(bank_reference).map(|(by, bank_reference)| Transfer { by, bank_reference }),
+        put_off_since: row.try_get("put_off_since")?,
+        put_off_until: row.try_get("put_off_until")?,
+        api_closed: row.try_get("api_closed")?,
+        candidate: row_to_candidate(row)?,
         needs_person: needs_person
             .map(|f| Flag::from_word(&f).ok_or_else(|| inconsistent("refund_saga", "needs_person", &f)))
             .transpose()?,

@@ -74,6 +74,13 @@ const STATEMENTS: &[Statement] = &[
         unit: Value::Millis,
         given: Given::AccountsAndRest,
     },
+    Statement {
+        metric: c::REFUND_WINDOW_LEFT,
+        sql: REFUND_WINDOW_LEFT,
+        unit: Value::Millis,
+        given: Given::AccountsAndRest,
+    },
+    Statement { metric: c::TRANSFERS, sql: TRANSFERS, unit: Value::Count, given: Given::AccountsAndRest },
     Statement { metric: c::REFUNDS_STOPPED, sql: REFUNDS_STOPPED, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::BREAKER_OPEN, sql: BREAKER_OPEN, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::RUN_LAST_SUCCESS, sql: RUN_LAST_SUCCESS, unit: Value::Count, given: Given::Jobs },
@@ -136,6 +143,17 @@ const REFUND_UNKNOWN: &str = "-- store::gauges::refund_unknown
 select case when t.account = any($1) then t.account else $2 end,
        greatest((extract(epoch from now() - min(coalesce(r.last_sent_at, r.proposed_at))) * 1000)::bigint, 0)
   from rekon.refund_saga as r join rekon.transactions as t on t.id = r.transaction_id where r.state = 'unknown' group by 1";
+
+const REFUND_WINDOW_LEFT: &str = "-- store::gauges::refund_window_left
+select case when t.account = any($1) then t.account else $2 end,
+       greatest((extract(epoch from min(r.window_ends_at) - now()) * 1000)::bigint, 1)
+  from rekon.refund_saga as r join rekon.transactions as t on t.id = r.transaction_id
+ where r.state in ('proposed', 'approved', 'reserved') and r.window_ends_at is not null group by 1";
+
+const TRANSFERS: &str = "-- store::gauges::transfers
+select case when t.account = any($1) then t.account else $2 end, r.state, count(*)
+  from rekon.refund_saga as r join rekon.transactions as t on t.id = r.transaction_id
+ where r.state in ('proposed', 'approved', 'reserved', 'sending') and r.channel = 'manual' group by 1, 2";
 
 const REFUNDS_STOPPED: &str = "-- store::gauges::refunds_stopped
 select account, 1::bigint from rekon.account_controls where account = any($1) and refunds_stopped is not null";

@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod embedded;
 pub mod cases;
+pub mod counter;
 pub mod day;
 pub mod doctor;
 pub mod dearest;
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod notifications;
 pub mod provider_tokens;
 pub mod reads;
+pub mod qr_cancels;
 pub mod refunds;
 pub mod replay;
 pub mod runs;

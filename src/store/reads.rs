@@ -14,7 +14,7 @@ use crate::{
         day::BusinessDay,
         money::Sen,
         order::{Direction, OrderStatus},
-        refund::RefundState,
+        refund::{Channel, RefundState},
         state::State,
     },
     store::{
@@ -161,24 +161,46 @@ pub struct RefundRow {
     pub last_sent_at: Option<DateTime<Utc>>,
     /// When the saga ended.
     pub ended_at: Option<DateTime<Utc>>,
+    /// By API, or by hand.
+    pub channel: Channel,
+    /// It may not go now; `reason` says why.
+    pub blocked: bool,
+    /// The same number goes again no earlier.
+    pub put_off_until: Option<DateTime<Utc>>,
+    /// The provider takes it no longer than this.
+    pub window_ends_at: Option<DateTime<Utc>>,
+    /// Another order that the money may belong to.
+    pub candidate_reference_no: Option<String>,
+    /// What speaks for that order.
+    pub candidate_why: Option<String>,
+    /// The bank's reference of a transfer by hand.
+    pub bank_reference: Option<String>,
+    /// Who made that transfer.
+    pub transferred_by: Option<String>,
 }
 
 const REFUNDS: &str = "-- store::reads::refunds
 select refund_id, account, partner_reference_no, cause, (amount * 100)::bigint as amount, state, partner_refund_no, refund_no, proof, reason,
-       proposed_by, approved_by, attempts, proposed_at, approved_at, reserved_at, last_sent_at, ended_at
+       proposed_by, approved_by, attempts, proposed_at, approved_at, reserved_at, last_sent_at, ended_at,
+       channel, blocked, put_off_until, window_ends_at, candidate_why, candidate_reference_no, bank_reference, transferred_by
   from rekon.refunds
  where ($1::text is null or state = $1) and ($2::text is null or account = $2) and ($3::bigint is null or refund_id < $3)
+   and ($5::text is null or channel = $5)
  order by refund_id desc limit $4";
 
 const REFUND: &str = "-- store::reads::refund
 select refund_id, account, partner_reference_no, cause, (amount * 100)::bigint as amount, state, partner_refund_no, refund_no, proof, reason,
-       proposed_by, approved_by, attempts, proposed_at, approved_at, reserved_at, last_sent_at, ended_at
+       proposed_by, approved_by, attempts, proposed_at, approved_at, reserved_at, last_sent_at, ended_at,
+       channel, blocked, put_off_until, window_ends_at, candidate_why, candidate_reference_no, bank_reference, transferred_by
   from rekon.refunds where partner_refund_no = $1 or refund_id = $2 order by refund_id";
 
 const REFUNDS_OF: &str = "-- store::reads::refunds_of
 select r.id as refund_id, t.account, t.partner_reference_no, r.cause, (r.amount * 100)::bigint as amount, r.state, r.partner_refund_no, r.refund_no,
-       r.proof, r.reason, r.proposed_by, r.approved_by, r.attempts, r.proposed_at, r.approved_at, r.reserved_at, r.last_sent_at, r.ended_at
-  from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id where r.transaction_id = $1 order by r.id";
+       r.proof, r.reason, r.proposed_by, r.approved_by, r.attempts, r.proposed_at, r.approved_at, r.reserved_at, r.last_sent_at, r.ended_at,
+       r.channel, r.blocked, r.put_off_until, r.window_ends_at, r.candidate_why, c.partner_reference_no as candidate_reference_no, r.bank_reference,
+       r.transferred_by
+  from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id left join rekon.transactions c on c.id = r.candidate_id
+ where r.transaction_id = $1 order by r.id";
 
 /// Which refunds a list shows.
 #[derive(Debug, Clone, Default)]
@@ -187,6 +209,8 @@ pub struct RefundFilter {
     pub state: Option<RefundState>,
     /// Of this account.
     pub account: Option<String>,
+    /// Going this way.
+    pub channel: Option<Channel>,
     /// Behind this refund of the list.
     pub after: Option<i64>,
     /// At most so many.
@@ -235,6 +259,7 @@ impl Store {
             .bind(filter.account.as_deref())
             .bind(filter.after)
             .bind(filter.limit)
+            .bind(filter.channel.map(Channel::as_str))
             .fetch_all(self.pool())
             .await?;
         rows.iter().map(refund).collect()
@@ -288,6 +313,7 @@ fn transaction(row: &PgRow) -> Result<TransactionRow, StoreError> {
 
 fn refund(row: &PgRow) -> Result<RefundRow, StoreError> {
     let state: String = row.try_get("state")?;
+    let channel: String = row.try_get("channel")?;
     Ok(RefundRow {
         refund_id: row.try_get("refund_id")?,
         account: row.try_get("account")?,
@@ -307,5 +333,13 @@ fn refund(row: &PgRow) -> Result<RefundRow, StoreError> {
         reserved_at: row.try_get("reserved_at")?,
         last_sent_at: row.try_get("last_sent_at")?,
         ended_at: row.try_get("ended_at")?,
+        channel: Channel::from_word(&channel).ok_or_else(|| inconsistent("refund_saga", "channel", &channel))?,
+        blocked: row.try_get("blocked")?,
+        put_off_until: row.try_get("put_off_until")?,
+        window_ends_at: row.try_get("window_ends_at")?,
+        candidate_reference_no: row.try_get("candidate_reference_no")?,
+        candidate_why: row.try_get("candidate_why")?,
+        bank_reference: row.try_get("bank_reference")?,
+        transferred_by: row.try_get("transferred_by")?,
     })
 }

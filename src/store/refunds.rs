@@ -53,10 +53,11 @@ pub struct Flow {
 }
 
 const PROPOSE: &str = "-- store::refunds::propose
-insert into rekon.refund_saga (transaction_id, cause, sequence, amount, state, proposed_by, approved_by, approved_at, content_hash, next_at)
+insert into rekon.refund_saga (transaction_id, cause, sequence, amount, state, proposed_by, approved_by, approved_at, content_hash, next_at,
+  channel, reason, window_ends_at)
 values ($1, $2, coalesce((select max(sequence) filter (where partner_refund_no is not null) from rekon.refund_saga where transaction_id = $1 and cause = $2), 0) + 1,
         $3::bigint::numeric / 100, case when $5::text is null then 'proposed' else 'approved' end, $4, $5,
-        case when $5::text is null then null else clock_timestamp() end, $6, $7)
+        case when $5::text is null then null else clock_timestamp() end, $6, $7, $8, $9, $10)
 returning id, sequence";
 
 const SAVE: &str = "-- store::refunds::save
@@ -64,6 +65,8 @@ update rekon.refund_saga
    set state = $2, approved_by = $3, approved_at = case when $3 is distinct from approved_by then clock_timestamp() else approved_at end,
        content_hash = $4, partner_refund_no = $5, request_body = $6, attempts = $7, unanswered = $8, last_sent_at = $9, last_ended_at = $10,
        refund_no = $11, proof = $12, reason = $13, needs_person = $14, next_at = $15, blocked = $17, resends = $18,
+       channel = $19, put_off_since = $20, put_off_until = $21, api_closed = $22, candidate_id = $23, candidate_why = $24,
+       bank_reference = $25, transferred_by = $26, window_ends_at = $27,
        reserved_at = case when $2 = 'reserved' and state = 'approved' then clock_timestamp() else reserved_at end,
        ended_at = case when $2 in ('confirmed', 'refused', 'denied', 'expired') then clock_timestamp() end,
        lease_owner = case when $16 then null else lease_owner end, lease_until = case when $16 then null else lease_until end
@@ -151,6 +154,9 @@ pub async fn propose(
         .bind(refund.approved_by.as_deref())
         .bind(&refund.content_hash)
         .bind(next_at)
+        .bind(refund.channel.as_str())
+        .bind(refund.reason.as_deref())
+        .bind(refund.window_ends_at)
         .fetch_one(&mut **tx)
         .await?;
     refund.id = row.try_get("id")?;
@@ -184,6 +190,15 @@ pub async fn save(
         .bind(release_lease)
         .bind(refund.blocked)
         .bind(refund.resends)
+        .bind(refund.channel.as_str())
+        .bind(refund.put_off_since)
+        .bind(refund.put_off_until)
+        .bind(refund.api_closed)
+        .bind(refund.candidate.as_ref().map(|c| c.transaction_id))
+        .bind(refund.candidate.as_ref().map(|c| c.why.as_str()))
+        .bind(refund.transfer.as_ref().map(|t| t.bank_reference.as_str()))
+        .bind(refund.transfer.as_ref().map(|t| t.by.as_str()))
+        .bind(refund.window_ends_at)
         .execute(&mut **tx)
         .await?;
     Ok(())

@@ -140,7 +140,7 @@ impl Vocabulary {
 const ACCOUNT: Label = Label { name: "account", words: Words::Accounts };
 const ROW_ACCOUNT: Label = Label { name: "account", words: Words::AccountsOrNot };
 const FLAG: Label = Label { name: "flag", words: Words::FlagsOrNone };
-const OPERATION: Label = Label { name: "operation", words: Words::Own(&["token", "query", "refund"]) };
+const OPERATION: Label = Label { name: "operation", words: Words::Own(&["token", "query", "refund", "cancel"]) };
 const OUTCOME: Label = Label {
     name: "outcome",
     words: Words::Own(&[
@@ -291,6 +291,10 @@ catalogue! {
         "Money reserved, being sent, or of unknown fate.";
     REFUND_UNKNOWN_AGE = "rekon_refund_unknown_oldest_seconds" Kind::DatabaseGauge, [ROW_ACCOUNT],
         "Time since the oldest refund of unknown fate was last sent; 0 when there is none.";
+    REFUND_WINDOW_LEFT = "rekon_refund_window_left_seconds" Kind::DatabaseGauge, [ROW_ACCOUNT],
+        "Time until the provider's window closes on the first refund that has not gone; 0 when none has an end.";
+    TRANSFERS = "rekon_transfers_by_hand" Kind::DatabaseGauge, [ROW_ACCOUNT, Label { name: "state", words: Words::LiveRefundStates }],
+        "Refunds that go by bank transfer and are not at their end; `sending` waits for the person who makes it.";
     REFUNDS_STOPPED = "rekon_refunds_stopped" Kind::DatabaseGauge, [ACCOUNT],
         "1 while no refund leaves the account, because its refund breaker is open or a person stopped it.";
     BREAKER_OPEN = "rekon_breaker_open" Kind::DatabaseGauge, [ACCOUNT],

@@ -76,6 +76,8 @@ pub enum Operation {
     Query,
     /// Money back.
     Refund,
+    /// The end of a QR.
+    Cancel,
 }
 
 impl Operation {
@@ -85,6 +87,7 @@ impl Operation {
             Self::Token => "token",
             Self::Query => "query",
             Self::Refund => "refund",
+            Self::Cancel => "cancel",
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod evidence;
 mod merchant;
+mod money_out;
 mod notifications;
 mod order_changes;
 mod refunds;

@@ -26,6 +26,8 @@ mod engine;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod money_out;
+#[cfg(test)]
 mod notify;
 #[cfg(test)]
 mod process;

@@ -120,6 +120,7 @@ fn case(account: &Account, ours: &str, theirs: &str, answer: Answer) -> Case {
         refunds: Vec::new(),
         prior: Prior::default(),
         duplicate_reference: false,
+        qr_cancel_asked: false,
         outages: Vec::new(),
         refunded_outside: Sen::ZERO,
         balances: BTreeMap::new(),

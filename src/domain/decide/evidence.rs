@@ -212,6 +212,11 @@ pub(super) fn trusted_paid_time(paid: &Fact) -> Option<DateTime<Utc>> {
     paid.answer.paid_time.filter(|_| !is_skewed(paid))
 }
 
+/// When the payment was made, as far as is known: the provider's trusted time, else the time of the first PAID answer.
+pub fn paid_at(case: &Case) -> Option<DateTime<Utc>> {
+    case.first_paid().map(|first| trusted_paid_time(first).unwrap_or(first.answered_at))
+}
+
 /// Does the answer name a paid time that had not come yet?
 pub(super) fn is_skewed(paid: &Fact) -> bool {
     paid.answer.paid_time.is_some_and(|at| secs_between(paid.answered_at, at) >= SKEW_SECS)

@@ -15,6 +15,7 @@ mod verdict;
 
 use chrono::{DateTime, Utc};
 
+pub use evidence::paid_at;
 pub use evidence::{TwoObservations, excess_over, two_observations};
 pub(crate) use owed::owed;
 
@@ -43,6 +44,8 @@ pub enum Action {
         approve: bool,
         /// What the approval stands on.
         content_hash: String,
+        /// It goes by bank transfer, and this is why: a sentence for people.
+        by_hand: Option<String>,
     },
     /// The policy approves a proposal that it has made itself.
     Approve {
@@ -58,6 +61,8 @@ pub enum Action {
         /// Why, one sentence.
         reason: String,
     },
+    /// End the cancelled order's QR at the provider.
+    CancelQr,
 }
 
 /// What follows from a case.
@@ -166,7 +171,7 @@ fn finish(case: &Case, verdict: verdict::Verdict, next_check_at: Option<DateTime
                 .refunds
                 .iter()
                 .filter(|r| !expired.contains(&r.id))
-                .map(|r| (r.cause, r.amount, r.state))
+                .map(|r| posting::Moved { cause: r.cause, amount: r.amount, state: r.state, channel: r.channel })
                 .collect();
             let money = posting::Money {
                 paid,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::{
     case::Case,
     decide::{Action, evidence, owed, verdict::Verdict},
@@ -13,11 +15,20 @@ use crate::domain::{
     state::{Flag, State},
 };
 
+/// Under what a paid row is settled.
+#[derive(Clone, Copy)]
+pub(super) struct Settled<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) policy: &'a Policy,
+    pub(super) now: DateTime<Utc>,
+}
+
 /// Chooses the state, and proposes, approves or ends refunds.
-pub(super) fn settle(case: &Case, profile: &Profile, policy: &Policy, needs_person: bool, v: &mut Verdict) {
+pub(super) fn settle(case: &Case, terms: &Settled<'_>, needs_person: bool, v: &mut Verdict) {
+    let policy = terms.policy;
     settle_causes(case, v);
     let deciding = v.open.iter().copied().find(|f| f.is_blocker() || f.is_cause());
-    let owed = owed::refunds(case, profile, policy, &v.open);
+    let owed = owed::refunds(case, terms, &v.open);
     v.actions.extend(owed.actions);
     v.because.extend(owed.because);
     if owed.blocked {
@@ -52,7 +63,7 @@ pub(super) fn expired_ids(actions: &[Action]) -> BTreeSet<i64> {
         .iter()
         .filter_map(|a| match a {
             Action::Expire { refund_id, .. } => Some(*refund_id),
-            Action::Propose { .. } | Action::Approve { .. } => None,
+            Action::Propose { .. } | Action::Approve { .. } | Action::CancelQr => None,
         })
         .collect()
 }

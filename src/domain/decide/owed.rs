@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::domain::{
     case::Case,
-    decide::{Action, evidence},
+    decide::{Action, evidence, outcome::Settled},
     explain::{Reason, Rule},
     money::Sen,
     policy::{FlagAction, Policy, RefundMode},
-    profile::Profile,
     refund::{POLICY_ACTOR, Refund, RefundState},
     saga,
     state::Flag,
@@ -52,7 +51,8 @@ pub(super) struct Owed {
 }
 
 /// Decides about the refund of the first open flag that decides: a blocker lets nothing new leave.
-pub(super) fn refunds(case: &Case, profile: &Profile, policy: &Policy, open: &BTreeSet<Flag>) -> Owed {
+pub(super) fn refunds(case: &Case, terms: &Settled<'_>, open: &BTreeSet<Flag>) -> Owed {
+    let policy = terms.policy;
     let mut out = Owed { actions: Vec::new(), because: Vec::new(), blocked: false };
     expire_what_no_longer_stands(case, policy, open, &mut out);
     let deciding = open.iter().find(|f| f.is_blocker() || f.is_cause());
@@ -65,7 +65,19 @@ pub(super) fn refunds(case: &Case, profile: &Profile, policy: &Policy, open: &BT
         if out.actions.is_empty() {
             approve_by_policy(case, policy, refund, &mut out);
         }
-        out.blocked |= refund.state.is_unsent() && refund.blocked;
+        // A transfer by hand stays in people's eyes until one of them has made it.
+        let waits = Reason::new(Rule::RefundBlocked).with("cause", cause.as_str()).with("amount", refund.amount);
+        let why = refund.reason.clone().unwrap_or_default();
+        if refund.is_manual() && refund.state != RefundState::Confirmed {
+            out.blocked = true;
+            out.because.push(Reason { rule: Rule::RefundByHand, ..waits }.with("state", refund.state.as_str()));
+        } else if refund.state.is_unsent() && refund.blocked {
+            out.blocked = true;
+            out.because.push(waits.with("reason", why));
+        } else if let Some(candidate) = refund.candidate.as_ref().filter(|_| refund.state == RefundState::Proposed) {
+            out.blocked = true;
+            out.because.push(waits.with("reason", why).with("candidate", &candidate.partner_reference_no));
+        }
         return out;
     }
     let wanted = owed(case, policy, cause, None);
@@ -75,24 +87,40 @@ pub(super) fn refunds(case: &Case, profile: &Profile, policy: &Policy, open: &BT
     {
         return out;
     }
-    propose(case, profile, policy, (cause, wanted), &mut out);
+    propose(case, terms, (cause, wanted), &mut out);
     out
 }
 
-/// Proposes what is owed, unless it cannot go by API, was answered before, or has a number whose fate is open.
-fn propose(case: &Case, profile: &Profile, policy: &Policy, (cause, wanted): (Flag, Sen), out: &mut Owed) {
-    let full = case.paid_amount() == Some(wanted);
-    let able = profile.refund.as_ref().is_some_and(|ability| full || ability.partial);
+/// Proposes what is owed, unless it was answered before, or has a number whose fate is open. What cannot go by API is
+/// proposed as a transfer by hand, which no rule approves.
+fn propose(case: &Case, terms: &Settled<'_>, (cause, wanted): (Flag, Sen), out: &mut Owed) {
+    let Settled { profile, policy, now } = *terms;
     let hash = saga::content_hash(case, None);
     let mut earlier = case.refunds.iter().filter(|r| r.cause == cause);
-    if !able || earlier.clone().any(blocks_another) {
+    let was_closed = earlier.clone().any(|r| r.state == RefundState::Refused && r.api_closed);
+    let by_hand = if was_closed {
+        Some("an earlier refund was refused for good".to_owned())
+    } else {
+        saga::closed(case, profile, wanted, now)
+    };
+    let stopped = earlier.clone().any(blocks_another);
+    if by_hand.is_some() || stopped {
         out.blocked = true;
+        let why = by_hand.as_deref().unwrap_or("an earlier refund was refused, or ended after it had been sent");
         out.because.push(
-            Reason::new(Rule::RefundBlocked).with("cause", cause.as_str()).with("amount", wanted).with("by_api", able),
+            Reason::new(Rule::RefundBlocked)
+                .with("cause", cause.as_str())
+                .with("amount", wanted)
+                .with("by_api", by_hand.is_none())
+                .with("reason", why),
         );
+    }
+    if stopped || earlier.any(|r| r.state == RefundState::Denied && r.content_hash == hash) {
         return;
     }
-    if earlier.any(|r| r.state == RefundState::Denied && r.content_hash == hash) {
+    if by_hand.is_some() {
+        out.because.push(Reason::new(Rule::RefundByHand).with("cause", cause.as_str()).with("amount", wanted));
+        out.actions.push(Action::Propose { cause, amount: wanted, approve: false, content_hash: hash, by_hand });
         return;
     }
     let approve = policy.refunds.mode == RefundMode::Auto && wanted <= Sen::new(policy.refunds.auto_limit_sen);
@@ -102,14 +130,14 @@ fn propose(case: &Case, profile: &Profile, policy: &Policy, (cause, wanted): (Fl
             .with("amount", wanted)
             .with("approved", approve),
     );
-    out.actions.push(Action::Propose { cause, amount: wanted, approve, content_hash: hash });
+    out.actions.push(Action::Propose { cause, amount: wanted, approve, content_hash: hash, by_hand: None });
 }
 
 /// Was this refund refused, or did it end after its number had been sent? Another number for the cause is then a
 /// person's to ask for: the first was answered no, or was never refused for good.
 fn blocks_another(refund: &Refund) -> bool {
     match refund.state {
-        RefundState::Refused => true,
+        RefundState::Refused => !refund.api_closed,
         RefundState::Denied | RefundState::Expired => refund.was_ever_sent(),
         RefundState::Proposed
         | RefundState::Approved
@@ -161,6 +189,8 @@ fn approve_by_policy(case: &Case, policy: &Policy, refund: &Refund, out: &mut Ow
     let auto = policy.refunds.mode == RefundMode::Auto
         && refund.state == RefundState::Proposed
         && refund.proposed_by == POLICY_ACTOR
+        && !refund.is_manual()
+        && refund.candidate.is_none()
         && refund.amount <= Sen::new(policy.refunds.auto_limit_sen)
         && refund.amount == owed(case, policy, refund.cause, Some(refund.id));
     if auto {

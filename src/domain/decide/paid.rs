@@ -146,11 +146,13 @@ pub(super) fn reversals(case: &Case, v: &mut Verdict) -> bool {
         return false;
     };
     let paid = v.paid_amount.unwrap_or(Sen::ZERO);
-    let in_full = |state| case.refunds.iter().find(|r| r.is_full(paid) && r.state == state);
+    // A transfer by hand is nothing that the provider knows of: what it calls reversed is another matter.
+    let ours = || case.refunds.iter().filter(|r| !r.is_manual());
+    let in_full = |state| ours().find(|r| r.is_full(paid) && r.state == state);
     if let Some(refund) = in_full(RefundState::Confirmed) {
         return reversed_after_ours(case, refund, reversed, v);
     }
-    let waits = in_full(RefundState::Unknown).is_some() || case.refunds.iter().any(|r| r.state == RefundState::Sending);
+    let waits = in_full(RefundState::Unknown).is_some() || ours().any(|r| r.state == RefundState::Sending);
     if waits {
         v.because.push(Reason::new(Rule::ReversedWhileSending).on(reversed.seq));
         return false;
@@ -184,7 +186,13 @@ pub(super) fn doubtful_refunds(case: &Case, v: &mut Verdict) -> bool {
     let mut needs_person = false;
     for refund in case.refunds.iter().filter(|r| r.state.holds_reservation()) {
         if let Some(flag) = refund.needs_person {
-            let rule = if flag == Flag::RefundAmountDiffers { Rule::RefundAmountDiffers } else { Rule::RefundUnknown };
+            let rule = if flag == Flag::RefundAmountDiffers {
+                Rule::RefundAmountDiffers
+            } else if flag == Flag::RefundBlocked {
+                Rule::RefundBlocked
+            } else {
+                Rule::RefundUnknown
+            };
             v.raise(flag, Reason::new(rule).with("cause", refund.cause.as_str()).with("sequence", refund.sequence));
             needs_person = true;
         }

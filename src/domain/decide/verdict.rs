@@ -15,7 +15,7 @@ use crate::domain::{
     fact::Fact,
     money::Sen,
     observation::Observation,
-    order::later,
+    order::{OrderStatus, later},
     policy::Policy,
     profile::Profile,
     state::{Flag, State},
@@ -75,7 +75,7 @@ pub(super) fn pay_in(case: &Case, profile: &Profile, policy: &Policy, now: DateT
             needs_person |= contradictions(case, policy, first, &mut v);
             needs_person |= reversals(case, &mut v);
             needs_person |= doubtful_refunds(case, &mut v);
-            outcome::settle(case, profile, policy, needs_person, &mut v);
+            outcome::settle(case, &outcome::Settled { profile, policy, now }, needs_person, &mut v);
         }
         None => match reversed {
             Some(fact) => {
@@ -85,7 +85,19 @@ pub(super) fn pay_in(case: &Case, profile: &Profile, policy: &Policy, now: DateT
             None => unpaid_so_far(case, profile, policy, now, needs_person, &mut v),
         },
     }
+    cancel_qr(case, profile, now, &mut v);
     v
+}
+
+/// The QR of a cancelled order that nobody has paid is ended at the provider, once, where the profile allows it and while
+/// it could still be paid. Whether it was paid in between, the next query says.
+fn cancel_qr(case: &Case, profile: &Profile, now: DateTime<Utc>, v: &mut Verdict) {
+    let payable = v.state == State::Pending && now < case.order.valid_until(profile.default_validity_secs);
+    let cancelled = case.order.order_status == OrderStatus::Cancelled;
+    if profile.cancel_qr && cancelled && payable && !case.qr_cancel_asked {
+        v.because.push(Reason::new(Rule::QrCancelAsked));
+        v.actions.push(Action::CancelQr);
+    }
 }
 
 /// Payouts are observed only: paid, pending, or a person's.

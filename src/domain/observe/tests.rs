@@ -32,6 +32,8 @@ fn profile() -> Profile {
         required_out: Some(RequiredReferences::default()),
         default_validity_secs: 60,
         paid_time_trusted: true,
+        payment_id_is_unique: true,
+        cancel_qr: false,
         refund: None,
         ladder: Ladder { default: vec![60], by_observation: BTreeMap::new() },
     }

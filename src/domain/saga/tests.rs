@@ -1,5 +1,7 @@
 //! Every situation of a refund, and every answer to a refund call, with the step and the fate that must follow.
 
+mod ways;
+
 use super::{Step, content_hash, next_step};
 use crate::domain::{
     case::{Case, Terms},
@@ -189,7 +191,7 @@ fn a_call_that_a_crash_cut_off_is_unknown_even_where_refunds_were_switched_away(
     assert_eq!(sending.step(200), Step::MarkUnknown);
     assert_eq!(sending.but(|s| s.profile.refund = None).step(200), Step::MarkUnknown);
     let reserved = Situation::overpaid(seen_twice(), RefundState::Reserved).but(|s| s.profile.refund = None);
-    assert!(matches!(reserved.step(71), Step::Blocked { .. }));
+    assert!(matches!(reserved.step(71), Step::ByHand { .. }));
 }
 
 #[test]
@@ -305,6 +307,7 @@ fn every_class_of_answer_has_its_fate_on_a_first_attempt_a_repeat_and_after_sile
         (ReplyClass::AlreadyDone, Unknown, Confirmed(Proof::Repeat), Confirmed(Proof::Repeat)),
         (ReplyClass::Inconsistent, differs, differs, differs),
         (ReplyClass::Refusal, Refused, Refused, Unknown),
+        (ReplyClass::Closed, Fate::Closed, Fate::Closed, Unknown),
         (ReplyClass::Later, Later, Later, Unknown),
         (ReplyClass::Stop, stop, stop, stop),
         (ReplyClass::Unknown, Unknown, Unknown, Unknown),

@@ -137,7 +137,7 @@ const fn raises(rule: Rule) -> Option<Flag> {
         Rule::TimeSkew => Flag::TimeSkew,
         Rule::RegressionTwice => Flag::Regression,
         Rule::ReversedOutside => Flag::RefundedOutside,
-        Rule::RefundBlocked => Flag::RefundBlocked,
+        Rule::RefundBlocked | Rule::RefundByHand => Flag::RefundBlocked,
         Rule::RefundUnknown | Rule::RefundContradicted => Flag::RefundUnknown,
         Rule::RefundAmountDiffers => Flag::RefundAmountDiffers,
         Rule::PayoutNotDone => Flag::PayoutNotDone,
@@ -150,6 +150,7 @@ const fn raises(rule: Rule) -> Option<Flag> {
         | Rule::PaidWithFee
         | Rule::PaidTruncated
         | Rule::PaidAccepted
+        | Rule::QrCancelAsked
         | Rule::RegressionOnce
         | Rule::ReversedOurs
         | Rule::ReversedWhileSending

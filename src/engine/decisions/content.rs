@@ -10,13 +10,13 @@ use crate::{
     domain::{
         case::{Case, Prior},
         chain,
-        decide::Decision,
+        decide::{Action, Decision},
         explain::Reason,
         fact::Fact,
         money::Sen,
         order::OrderStatus,
         posting::LedgerAccount,
-        refund::{Proof, Refund, RefundState},
+        refund::{Candidate, Channel, Proof, Refund, RefundState, Transfer},
         state::{Flag, Flags, State},
     },
     engine::{decisions::words, rulebook::Rulebook},
@@ -46,6 +46,8 @@ pub(super) struct Content<'a> {
     policy: &'a str,
     postings: Vec<ContentLine>,
     profile: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    qr_cancel_asked: bool,
     refunded_outside: String,
     refunds: Vec<ContentRefund<'a>>,
     sightings: Vec<ContentSighting>,
@@ -92,6 +94,7 @@ impl<'a> Content<'a> {
             policy: &rulebook.policy_hash,
             postings: lines.map(|p| ContentLine { account: p.account, amount: Sen::new(p.sen).to_string() }).collect(),
             profile: rulebook.profile_hash(&case.order.account),
+            qr_cancel_asked: case.qr_cancel_asked && !decision.actions.contains(&Action::CancelQr),
             refunded_outside: case.refunded_outside.to_string(),
             refunds: all(&case.refunds),
             sightings: seen.map(ContentSighting::from).collect(),
@@ -105,10 +108,15 @@ impl<'a> Content<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ContentRefund<'a> {
     amount: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    api_closed: bool,
     approved_by: Option<Cow<'a, str>>,
     attempts: i32,
     blocked: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidate: Option<Candidate>,
     cause: Flag,
+    channel: Channel,
     content_hash: Cow<'a, str>,
     last_ended_at: Option<DateTime<Utc>>,
     last_sent_at: Option<DateTime<Utc>>,
@@ -116,6 +124,10 @@ pub(crate) struct ContentRefund<'a> {
     partner_refund_no: Option<Cow<'a, str>>,
     proof: Option<Proof>,
     proposed_by: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    put_off_since: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    put_off_until: Option<DateTime<Utc>>,
     reason: Option<Cow<'a, str>>,
     refund_no: Option<Cow<'a, str>>,
     /// Fingerprint of the bytes that are sent.
@@ -123,7 +135,11 @@ pub(crate) struct ContentRefund<'a> {
     resends: i32,
     sequence: i32,
     state: RefundState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transfer: Option<Transfer>,
     unanswered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_ends_at: Option<DateTime<Utc>>,
 }
 
 impl<'a> From<&'a Refund> for ContentRefund<'a> {
@@ -131,10 +147,13 @@ impl<'a> From<&'a Refund> for ContentRefund<'a> {
         let text = |text: &'a Option<String>| text.as_deref().map(Cow::Borrowed);
         Self {
             amount: refund.amount.to_string(),
+            api_closed: refund.api_closed,
             approved_by: text(&refund.approved_by),
             attempts: refund.attempts,
             blocked: refund.blocked,
+            candidate: refund.candidate.clone(),
             cause: refund.cause,
+            channel: refund.channel,
             content_hash: Cow::Borrowed(&refund.content_hash),
             last_ended_at: refund.last_ended_at,
             last_sent_at: refund.last_sent_at,
@@ -142,13 +161,17 @@ impl<'a> From<&'a Refund> for ContentRefund<'a> {
             partner_refund_no: text(&refund.partner_refund_no),
             proof: refund.proof,
             proposed_by: Cow::Borrowed(&refund.proposed_by),
+            put_off_since: refund.put_off_since,
+            put_off_until: refund.put_off_until,
             reason: text(&refund.reason),
             refund_no: text(&refund.refund_no),
             request: refund.request_body.as_deref().map(|body| Cow::Owned(chain::fingerprint(body))),
             resends: refund.resends,
             sequence: refund.sequence,
             state: refund.state,
+            transfer: refund.transfer.clone(),
             unanswered: refund.unanswered,
+            window_ends_at: refund.window_ends_at,
         }
     }
 }
@@ -162,6 +185,7 @@ impl ContentRefund<'_> {
         Some(Refund {
             id: same.map_or(0, |r| r.id),
             cause: self.cause,
+            channel: self.channel,
             sequence: self.sequence,
             amount,
             state: self.state,
@@ -179,6 +203,12 @@ impl ContentRefund<'_> {
             reason: text(&self.reason),
             blocked: self.blocked,
             resends: self.resends,
+            window_ends_at: self.window_ends_at,
+            transfer: self.transfer.clone(),
+            put_off_since: self.put_off_since,
+            put_off_until: self.put_off_until,
+            api_closed: self.api_closed,
+            candidate: self.candidate.clone(),
             needs_person: self.needs_person,
         })
     }
@@ -223,6 +253,8 @@ pub(crate) struct Remembered {
     pub(crate) policy: String,
     /// The profile's fingerprint.
     pub(crate) profile: String,
+    #[serde(default)]
+    qr_cancel_asked: bool,
     refunded_outside: String,
     refunds: Vec<ContentRefund<'static>>,
     sightings: Vec<ContentSighting>,
@@ -255,6 +287,7 @@ impl Remembered {
         }
         case.order.order_status = self.order_status;
         case.duplicate_reference = self.duplicate_reference;
+        case.qr_cancel_asked = self.qr_cancel_asked;
         case.refunded_outside = Sen::parse(&self.refunded_outside).unwrap_or(Sen::ZERO);
         let given = self.given.as_ref().unwrap_or(&self.refunds);
         // Refunds come and stay, in the order of their ids.

@@ -47,6 +47,13 @@ pub(super) const fn rule(rule: Rule) -> &'static str {
         Rule::RefundExpired => "Dasar sebuah refund tidak berlaku lagi.",
         Rule::RefundProvedByQuery => "Pengembalian yang terlihat setelah refund penuh kita dikirim adalah buktinya.",
         Rule::RefundContradicted => "Dua jawaban PAID membantah refund yang dibuktikan lewat query.",
+        Rule::PayoutUnaskable => {
+            "Penyedia akun ini tidak punya layanan untuk pencairan, jadi tidak ada yang bisa ditanya."
+        }
+        Rule::RefundByHand => {
+            "Ada uang yang harus kembali lewat transfer bank: orang menyetujui, mentransfer, lalu mencatatnya."
+        }
+        Rule::QrCancelAsked => "Pesanan dibatalkan sebelum ada yang membayar: QR-nya diakhiri di penyedia.",
         Rule::RefundBlocked => "Ada uang yang harus kembali dan tidak bisa pergi dengan sendirinya.",
         Rule::RefundUnknown => "Tidak bisa dipastikan apakah sebuah refund terjadi.",
         Rule::RefundAmountDiffers => "Refund terjadi dengan jumlah lain dari yang diminta.",

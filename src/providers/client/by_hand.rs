@@ -1,11 +1,12 @@
-//! A person's calls on an account's line: each made once, counted like all others, and never repeated from here.
+//! A person's calls on an account's line, and the end of a cancelled order's QR: each made once, counted like all others, and
+//! never repeated from here.
 
 use super::{
     AccountClient, CallError, CallKind, Denied, Failure, Meta, NO_TOKEN, Permit, failure, meta, redact, response_code,
     token_failure,
 };
 use crate::providers::{
-    BuildError, ByHand, ByHandReply, Call, CustomerGrant, CustomerToken, Service, token::TokenError,
+    BuildError, ByHand, ByHandReply, Call, CustomerGrant, CustomerToken, Service, by_hand::Cancel, token::TokenError,
 };
 
 /// The end of a call by hand.
@@ -24,11 +25,21 @@ pub struct ByHandResult {
 impl AccountClient {
     /// Makes one call for a person, once. What pays or cancels is refused outside the sandbox before anything leaves.
     pub async fn by_hand<P: Permit>(&self, asked: &ByHand<'_>, permit: &P) -> Result<ByHandResult, CallError> {
-        let (account, provider) = (&*self.account, self.account.provider);
-        account.endpoint(asked.service())?;
-        if asked.is_risky() && !account.is_sandbox() {
+        self.account.endpoint(asked.service())?;
+        if asked.is_risky() && !self.account.is_sandbox() {
             return Err(BuildError::NotSandbox(asked.service()).into());
         }
+        self.once(asked, permit).await
+    }
+
+    /// Ends an unpaid QR, once. Whether that is wanted, the profile and the order have said.
+    pub async fn cancel_qr<P: Permit>(&self, asked: Cancel<'_>, permit: &P) -> Result<ByHandResult, CallError> {
+        self.once(&ByHand::Cancel(asked), permit).await
+    }
+
+    async fn once<P: Permit>(&self, asked: &ByHand<'_>, permit: &P) -> Result<ByHandResult, CallError> {
+        let (account, provider) = (&*self.account, self.account.provider);
+        account.endpoint(asked.service())?;
         // Written once for nobody: what cannot be built costs neither a token nor a call.
         let customer_token = asked.customer_token();
         let nobodys = Call { token: Some("-"), customer_token, external_id: "1", at: (self.clock)() };

@@ -1,7 +1,10 @@
 //! The shipped profiles, what an account may replace in them, and what is refused.
 
 use super::*;
-use crate::providers::{doku::Doku, providers};
+use crate::{
+    domain::{refund_codes::CodeWait, reply::ReplyClass, snap_code::ResponseCode},
+    providers::{doku::Doku, providers},
+};
 
 fn load(replaced: &str) -> Result<ProviderProfile, ProfileError> {
     ProviderProfile::load(&Doku, &replaced.parse::<Table>().unwrap(), Table::new())
@@ -73,4 +76,41 @@ fn what_breaks_a_guard_rail_is_refused() {
     for text in ["", "s", "5", "0s", "-5s", "5 s", "1.5h", "99999999999999999999s", "5w", "9999d", "5µ"] {
         assert!(matches!(refused(&format!("timeout = \"{text}\"")), ProfileError::Duration { .. }), "{text:?}");
     }
+}
+
+#[test]
+fn windows_hours_and_codes_of_refunds_are_data() {
+    let shipped = load("").unwrap().rules.refund.unwrap();
+    assert_eq!(shipped.window, RefundWindow::default(), "DOKU documents none");
+    assert_eq!(shipped.later_for_secs, 3 * 86_400);
+    let replaced = "[refund]\nmin_age = \"15m\"\nmax_age = \"7d\"\nblackout = [\"23:55-06:00\"]\nmin_amount = \"10000.00\"\n\
+                    [refund.codes]\n\"403xx14\" = { wait = \"2h\" }\n\"403xx99\" = { means = \"by_hand\" }";
+    let refund = load(replaced).unwrap().rules.refund.unwrap();
+    assert_eq!((refund.window.min_age_secs, refund.window.max_age_secs), (Some(900), Some(604_800)));
+    assert_eq!((refund.window.blackout.len(), refund.min_amount), (1, Sen::rupiah(10_000)));
+    assert_eq!(refund.codes.wait(Some("4037814")), CodeWait::Secs(7_200));
+    assert_eq!(refund.codes.wait(Some("4037802")), CodeWait::NextDay, "what was not replaced stays");
+    assert_eq!(refund.codes.class(ResponseCode::parse("4037899").unwrap()), ReplyClass::Closed);
+}
+
+#[test]
+fn what_no_refund_table_may_say_is_refused() {
+    let refused = |replaced: &str| load(replaced).map(|_| ()).unwrap_err();
+    assert!(matches!(refused("[refund]\nblackout = [\"6-7\"]"), ProfileError::Hours(text) if text == "6-7"));
+    assert!(matches!(refused("[refund]\nblackout = [\"00:00-12:00\", \"12:00-00:00\"]"), ProfileError::NeverOpen));
+    assert!(matches!(refused("[refund]\nmin_age = \"2h\"\nmax_age = \"1h\""), ProfileError::WindowEmpty));
+    assert!(
+        matches!(refused("[refund]\nmax_age = \"soon\""), ProfileError::Duration { key, .. } if key == "refund.max_age")
+    );
+    for text in ["0.00", "-1", "much"] {
+        assert!(matches!(refused(&format!("[refund]\nmin_amount = \"{text}\"")), ProfileError::MinAmount(_)), "{text}");
+    }
+    for code in ["409xx01", "500xx00", "202xx00", "404xx18", "200xx00"] {
+        let table = format!("[refund.codes]\n\"{code}\" = {{ means = \"refusal\" }}");
+        assert!(matches!(refused(&table), ProfileError::RefundCodes(RefundCodesError::NeverData(_))), "{code}");
+    }
+    assert!(matches!(refused("[refund]\nwindow = \"7d\""), ProfileError::UnknownKey { .. }));
+    let paydia =
+        ProviderProfile::load(&crate::providers::paydia::Paydia, &"cancel_qr = true".parse().unwrap(), Table::new());
+    assert!(matches!(paydia, Err(ProfileError::NoCancel)));
 }

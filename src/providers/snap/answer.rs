@@ -131,7 +131,9 @@ pub fn read_refund(account: &Account, asked: &Asked<'_>, response: &HttpResponse
     let Some(code) = said_code.characters().and_then(|digits| ResponseCode::parse(digits.trim())) else {
         return silent(class_of_http, doubt_of_http(response.status).unwrap_or(doubt::NO_RESPONSE_CODE));
     };
-    let (class, why) = refund_class(code, asked, &object, response.status);
+    let ability = account.profile.rules.refund.as_ref();
+    let class = ability.map_or_else(|| code.refund_class(), |ability| ability.codes.class(code));
+    let (class, why) = refund_class((code, class), asked, &object, response.status);
     let mut drift = Vec::new();
     if matches!(said_code, Said::Number(_)) {
         drift.push(Drift::NumberForText("responseCode"));
@@ -154,12 +156,11 @@ pub fn read_refund(account: &Account, asked: &Asked<'_>, response: &HttpResponse
 }
 
 fn refund_class(
-    code: ResponseCode,
+    (code, class): (ResponseCode, ReplyClass),
     asked: &Asked<'_>,
     object: &Object<'_>,
     http_status: u16,
 ) -> (ReplyClass, Option<&'static str>) {
-    let class = code.refund_class();
     // DOKU repeats the answer to an earlier, identical request under HTTP 409.
     let agrees = http_status == code.http()
         || (http_status == 409 && class == ReplyClass::Success)

@@ -41,9 +41,9 @@ async fn every_combination_of_labels_is_there_before_anything_happens() {
             assert!(!is_gauge || value == "0", "{name} is {value} in an empty database");
         }
     }
-    // Two accounts, three operations, eight outcomes; two accounts and the rest of the world, 22 flags and none.
+    // Two accounts, four operations, eight outcomes; two accounts and the rest of the world, 22 flags and none.
     let count = |family: &str| scrape.samples.keys().filter(|s| scrape.family(s) == family && is_ours(s)).count();
-    assert_eq!(count("rekon_provider_calls_total"), 48);
+    assert_eq!(count("rekon_provider_calls_total"), 64);
     assert_eq!(count("rekon_exceptions"), 69);
     assert_eq!(count("rekon_refunds"), 15);
 }
@@ -94,7 +94,7 @@ fn count_everything_once() {
         CallOutcome::Transport,
         CallOutcome::Unreadable,
     ];
-    for operation in [Operation::Token, Operation::Query, Operation::Refund] {
+    for operation in [Operation::Token, Operation::Query, Operation::Refund, Operation::Cancel] {
         for outcome in outcomes {
             metrics::provider_call("shop", operation, outcome, SECOND);
         }

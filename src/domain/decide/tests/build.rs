@@ -15,8 +15,10 @@ use crate::domain::{
     policy::{Policy, RefundMode},
     posting::LedgerAccount,
     profile::{Ladder, Profile, RefundAbility, RefundRepeat, RequiredReferences},
-    refund::{POLICY_ACTOR, Refund, RefundState},
+    refund::{Channel, POLICY_ACTOR, Refund, RefundState},
+    refund_codes::RefundCodes,
     state::Flag,
+    window::RefundWindow,
 };
 
 /// Validity of every test order, seconds.
@@ -44,10 +46,16 @@ pub(crate) fn profile() -> Profile {
         required_out: Some(RequiredReferences::default()),
         default_validity_secs: 30 * DAY,
         paid_time_trusted: true,
+        payment_id_is_unique: true,
+        cancel_qr: false,
         refund: Some(RefundAbility {
             partial: true,
             repeat: RefundRepeat::Safe,
             ladder_secs: vec![30, 120, 600, 3600],
+            window: RefundWindow::default(),
+            min_amount: Sen::rupiah(1),
+            later_for_secs: 3 * DAY,
+            codes: RefundCodes::default(),
         }),
         ladder: Ladder { default: vec![5, 15, 60, 300, 1800, 7200], by_observation: BTreeMap::new() },
     }
@@ -82,6 +90,7 @@ pub(crate) fn case() -> Case {
         refunds: Vec::new(),
         prior: Prior::default(),
         duplicate_reference: false,
+        qr_cancel_asked: false,
         outages: Vec::new(),
         refunded_outside: Sen::ZERO,
         balances: BTreeMap::new(),
@@ -124,6 +133,7 @@ pub(crate) fn refund(cause: Flag, rupiah: i64, state: RefundState) -> Refund {
     Refund {
         id: 1,
         cause,
+        channel: Channel::Api,
         sequence: 1,
         amount: Sen::rupiah(rupiah),
         state,
@@ -141,6 +151,12 @@ pub(crate) fn refund(cause: Flag, rupiah: i64, state: RefundState) -> Refund {
         reason: None,
         blocked: false,
         resends: 0,
+        window_ends_at: None,
+        transfer: None,
+        put_off_since: None,
+        put_off_until: None,
+        api_closed: false,
+        candidate: None,
         needs_person: None,
     }
 }

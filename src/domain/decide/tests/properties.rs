@@ -17,11 +17,12 @@ use crate::domain::{
     observation::Observation,
     order::{Direction, OrderStatus},
     policy::{FlagAction, Policy, RefundMode},
-    posting::{LedgerAccount, Money, postings, target_balances},
+    posting::{LedgerAccount, Money, Moved, postings, target_balances},
     profile::RefundRepeat,
-    refund::{Proof, RefundState},
+    refund::{Channel, Proof, RefundState},
     saga,
     state::{Flag, State},
+    window::{Hours, RefundWindow},
 };
 
 fn quiet_observation() -> impl Strategy<Value = Observation> {
@@ -97,6 +98,9 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => any_policy().prop_map(|p| Event::Policy(Box::new(p))),
         2 => Just(Event::Approve),
         1 => Just(Event::Deny),
+        3 => Just(Event::Transfer),
+        1 => Just(Event::SentBack),
+        1 => Just(Event::Candidate),
     ]
 }
 
@@ -109,6 +113,7 @@ fn any_fault() -> impl Strategy<Value = Fault> {
         Fault::CrashBefore,
         Fault::Later,
         Fault::Refuse,
+        Fault::Close,
         Fault::NoAmount,
     ])
 }
@@ -119,7 +124,7 @@ fn any_direction() -> impl Strategy<Value = Direction> {
 
 fn any_world() -> impl Strategy<Value = World> {
     let script = prop::collection::vec((any_time(), any_answer()), 1..7);
-    let events = prop::collection::vec((any_time(), any_event()), 0..5);
+    let events = prop::collection::vec((any_time(), any_event()), 0..8);
     let faults = prop::collection::vec(any_fault(), 0..5);
     let ability = prop::sample::select(vec![
         None,
@@ -128,8 +133,8 @@ fn any_world() -> impl Strategy<Value = World> {
         Some((true, RefundRepeat::Unproven)),
         Some((false, RefundRepeat::Safe)),
     ]);
-    (script, events, faults, any_policy(), ability, any_direction()).prop_map(
-        |(mut script, events, faults, policy, ability, direction)| {
+    (script, events, faults, any_policy(), (ability, any_window()), any_direction()).prop_map(
+        |(mut script, events, faults, policy, (ability, window), direction)| {
             script.sort_by_key(|(at, _)| *at);
             let took = script.iter().filter_map(|(_, a)| a.amount).max();
             let mut world = World::new(script);
@@ -142,12 +147,25 @@ fn any_world() -> impl Strategy<Value = World> {
                 profile.refund = profile.refund.take().zip(ability).map(|(mut api, (partial, repeat))| {
                     api.partial = partial;
                     api.repeat = repeat;
+                    api.window = window;
                     api
                 });
             }
             world
         },
     )
+}
+
+/// Mostly none; else an age, an end, or hours in which nothing is taken.
+fn any_window() -> impl Strategy<Value = RefundWindow> {
+    let hours = prop::sample::select(vec![vec![], vec![], vec!["10:05-10:30"], vec!["10:00-11:00", "11:00-09:00"]]);
+    let min = prop::sample::select(vec![None, None, Some(900), Some(2 * HOUR)]);
+    let max = prop::sample::select(vec![None, None, Some(3 * HOUR), Some(2 * DAY)]);
+    (hours, min, max).prop_map(|(hours, min_age_secs, max_age_secs)| RefundWindow {
+        min_age_secs,
+        max_age_secs,
+        blackout: hours.into_iter().filter_map(Hours::parse).collect(),
+    })
 }
 
 /// Only what the table's trigger lets a merchant do: fulfilled and cancelled are not undone, validity only grows.
@@ -166,7 +184,13 @@ fn legal(mut events: Vec<(i64, Event)>) -> Vec<(i64, Event)> {
             validity = validity.max(*secs);
             ok
         }
-        Event::Nudge | Event::Policy(_) | Event::Approve | Event::Deny => true,
+        Event::Nudge
+        | Event::Policy(_)
+        | Event::Approve
+        | Event::Deny
+        | Event::Transfer
+        | Event::SentBack
+        | Event::Candidate => true,
     });
     events
 }
@@ -195,7 +219,10 @@ proptest! {
             let confirmed = world.case.refunds.iter()
                 .filter(|r| r.state == RefundState::Confirmed)
                 .fold(Sen::ZERO, |sum, r| sum.plus(r.amount));
-            prop_assert_eq!(confirmed, world.provider.total_returned(), "our books are not the provider's");
+            let gone = world.provider.total_returned().plus(world.transferred);
+            prop_assert_eq!(confirmed, gone, "our books are not the provider's and the bank's");
+            let bank = world.case.balances.get(&LedgerAccount::Bank).copied().unwrap_or(0);
+            prop_assert_eq!(bank, -world.transferred.sen(), "the bank's account is not what was transferred");
         }
         let foreign = world.case.first_paid().is_some_and(|f| f.answer.currency.as_deref() != Some("IDR"));
         prop_assert!(!foreign || world.provider.returned.is_empty(), "money left under another currency");
@@ -320,11 +347,17 @@ proptest! {
         cause in prop::option::of(prop::sample::select(Flag::ALL.to_vec())),
         overpaid_open in any::<bool>(),
         refunds in prop::collection::vec(
-            (prop::sample::select(Flag::ALL.to_vec()), 0..5_000_000_i64, prop::sample::select(RefundState::ALL.to_vec())), 0..4,
+            (
+                prop::sample::select(Flag::ALL.to_vec()), 0..5_000_000_i64, prop::sample::select(RefundState::ALL.to_vec()),
+                prop::sample::select(Channel::ALL.to_vec()),
+            ), 0..4,
         ),
         before in prop::collection::vec((prop::sample::select(Flag::ALL.to_vec()), -9_000..9_000_i64), 0..4),
     ) {
-        let refunds: Vec<_> = refunds.into_iter().map(|(c, a, s)| (c, Sen::new(a), s)).collect();
+        let refunds: Vec<_> = refunds
+            .into_iter()
+            .map(|(cause, sen, state, channel)| Moved { cause, amount: Sen::new(sen), state, channel })
+            .collect();
         let money = Money {
             paid: Sen::new(paid), outside: Sen::ZERO, excess: Sen::new(excess.min(paid)), state, cause, overpaid_open, refunds: &refunds,
         };

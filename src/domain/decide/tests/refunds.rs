@@ -1,19 +1,20 @@
 //! What decisions make of refunds: reversals beside them, what is proposed and what ends, where the money stands.
 
 use super::{
-    build::{auto, balances, case, decided, decided_by, paid, refund, row, says, t},
-    world::{Event, World},
+    build::{self, DAY, HOUR, auto, balances, case, decided, decided_by, paid, refund, row, says, t},
+    world::{Event, Fault, World},
 };
 use crate::domain::{
     case::Case,
     decide::Action,
     money::Sen,
-    observation::Observation::Reversed,
+    observation::Observation::{Open, Reversed},
     order::OrderStatus,
     policy::{FlagAction, RefundMode},
-    posting::LedgerAccount::{MerchantPayable, ProviderClearing, RefundInFlight, Suspense},
-    refund::{Proof, Refund, RefundState},
+    posting::LedgerAccount::{Bank, MerchantPayable, ProviderClearing, RefundInFlight, Suspense},
+    refund::{Channel, Proof, Refund, RefundState},
     state::{Flag, State},
+    window::{Hours, RefundWindow},
 };
 
 fn with_refund(mut case: Case, refund: Refund) -> Case {
@@ -198,4 +199,137 @@ fn a_proposal_that_waited_for_a_person_goes_by_itself_once_the_mode_is_auto() {
     world.events.push((300, Event::Policy(Box::new(auto()))));
     world.run(600);
     assert_eq!(world.provider.total_returned(), Sen::rupiah(50_000));
+}
+
+fn by_hand_only(mut world: World) -> World {
+    if let Some(profile) = &mut world.profile {
+        profile.refund = None;
+    }
+    world
+}
+
+fn cancelled_then_paid() -> World {
+    let mut world = World::new(vec![(0, says(Open)), (200, paid(100_000))]);
+    world.events = vec![(100, Event::Becomes(OrderStatus::Cancelled))];
+    world
+}
+
+#[test]
+fn where_no_api_returns_money_two_people_do_and_the_books_follow() {
+    let mut world = by_hand_only(cancelled_then_paid());
+    world.run(DAY);
+    let task = &world.case.refunds[0];
+    assert_eq!((world.case.refunds.len(), task.is_manual(), task.state), (1, true, RefundState::Proposed));
+    assert_eq!(world.row(), "held{paid_after_cancel,refund_blocked}", "before a person acts");
+    world.events = vec![(DAY + 10, Event::Approve)];
+    world.run(DAY + 100);
+    assert_eq!(world.row(), "refunding{paid_after_cancel,refund_blocked}", "handed over, not yet made");
+    assert_eq!(world.case.refunds[0].state, RefundState::Sending);
+    world.events = vec![(2 * DAY, Event::Transfer)];
+    world.run(3 * DAY);
+    assert_eq!(world.row(), "refunded{paid_after_cancel}");
+    assert_eq!(world.provider.total_returned(), Sen::ZERO);
+    let books: Vec<_> = world.case.balances.iter().map(|(account, sen)| (*account, sen / 100)).collect();
+    // The provider still owes what the merchant's bank has paid out.
+    assert_eq!(books, [(ProviderClearing, 100_000), (Bank, -100_000)]);
+}
+
+#[test]
+fn a_transfer_that_came_back_is_proposed_anew_under_another_number() {
+    let mut world = by_hand_only(cancelled_then_paid());
+    world.events.extend([(10_000, Event::Approve), (20_000, Event::SentBack)]);
+    world.run(DAY);
+    let told: Vec<_> = world.case.refunds.iter().map(|r| (r.state, r.sequence, r.is_manual())).collect();
+    assert_eq!(told, [(RefundState::Refused, 1, true), (RefundState::Proposed, 2, true)]);
+    assert_eq!(world.row(), "held{paid_after_cancel,refund_blocked}");
+}
+
+#[test]
+fn a_no_that_closes_the_api_opens_the_way_by_hand_and_any_other_no_does_not() {
+    let play = |fault| {
+        let mut world = World::new(vec![(0, paid(150_000))]);
+        world.provider.faults = vec![fault];
+        world.run(DAY);
+        let told: Vec<_> = world.case.refunds.iter().map(|r| (r.state, r.is_manual())).collect();
+        (told, world.row())
+    };
+    let blocked = "paid{overpaid,refund_blocked}".to_owned();
+    let (refused, proposed) = ((RefundState::Refused, false), (RefundState::Proposed, true));
+    assert_eq!(play(Fault::Close), (vec![refused, proposed], blocked.clone()));
+    assert_eq!(play(Fault::Refuse), (vec![refused], blocked));
+}
+
+#[test]
+fn a_reversal_is_never_explained_by_a_transfer_of_our_own() {
+    for state in [RefundState::Sending, RefundState::Confirmed] {
+        let mut ours = refund(Flag::PaidAfterCancel, 100_000, state);
+        ours.channel = Channel::Manual;
+        ours.approved_by = Some("rina".into());
+        let case = case().becomes(0, OrderStatus::Cancelled).hear(1, paid(100_000)).hear(100, says(Reversed));
+        let decision = decided(&with_refund(case, ours), 101);
+        assert_eq!(decision.state, State::Review, "{state:?}");
+        assert!(decision.flags.open.contains(&Flag::RefundedOutside), "{state:?}");
+    }
+}
+
+#[test]
+fn a_refund_whose_money_may_belong_to_another_order_waits_for_a_person() {
+    let mut world = World::new(vec![(0, paid(150_000))]);
+    world.events = vec![(30, Event::Candidate)];
+    world.run(DAY);
+    assert_eq!(world.provider.total_returned(), Sen::ZERO);
+    assert_eq!(world.row(), "paid{overpaid,refund_blocked}");
+    let named = world
+        .decisions
+        .last()
+        .expect("decided")
+        .because
+        .iter()
+        .any(|r| r.inputs.contains(&("candidate", "INV-99".to_owned())));
+    assert!(named, "{:?}", world.decisions.last());
+    world.events = vec![(DAY + 1, Event::Approve)];
+    world.run(2 * DAY);
+    assert_eq!((world.row().as_str(), world.provider.total_returned()), ("paid{overpaid}", Sen::rupiah(50_000)));
+}
+
+#[test]
+fn a_refund_outside_its_hours_goes_in_the_morning_and_one_too_late_goes_by_hand() {
+    let window = |window: RefundWindow| {
+        let mut world = World::new(vec![(0, paid(150_000))]);
+        world.profile.as_mut().and_then(|p| p.refund.as_mut()).expect("refunds").window = window;
+        world
+    };
+    // The world begins at 10:00 WIB.
+    let mut night =
+        window(RefundWindow { blackout: Hours::parse("09:00-12:00").into_iter().collect(), ..RefundWindow::default() });
+    night.run(2 * HOUR - 1);
+    assert_eq!((night.row().as_str(), night.provider.total_returned()), ("paid{overpaid,refund_blocked}", Sen::ZERO));
+    night.run(3 * HOUR);
+    assert_eq!((night.row().as_str(), night.provider.total_returned()), ("paid{overpaid}", Sen::rupiah(50_000)));
+    let mut late = window(RefundWindow { max_age_secs: Some(30), ..RefundWindow::default() });
+    late.run(DAY);
+    assert_eq!((late.row().as_str(), late.provider.total_returned()), ("paid{overpaid,refund_blocked}", Sen::ZERO));
+    assert!(late.case.refunds.iter().all(Refund::is_manual));
+}
+
+#[test]
+fn the_qr_of_a_cancelled_order_is_ended_once_and_only_while_it_can_be_paid() {
+    let mut profile = build::profile();
+    profile.cancel_qr = true;
+    let policy = auto();
+    let asks = |case: &Case, secs| {
+        let terms = crate::domain::case::Terms { profile: Some(&profile), policy: &policy };
+        crate::domain::decide::decide(case, &terms, t(secs)).actions.contains(&Action::CancelQr)
+    };
+    let cancelled = || case().becomes(10, OrderStatus::Cancelled);
+    assert!(asks(&cancelled(), 11));
+    assert!(asks(&cancelled().hear(12, says(Open)), 13));
+    assert!(!asks(&case(), 11), "an open order");
+    assert!(!asks(&cancelled(), build::VALID_SECS), "it has run out by itself");
+    assert!(!asks(&cancelled().hear(5, paid(100_000)), 11), "it is paid");
+    assert!(!asks(&cancelled().hear(5, says(Reversed)), 11), "it was paid");
+    let mut asked = cancelled();
+    asked.qr_cancel_asked = true;
+    assert!(!asks(&asked, 11), "once");
+    assert!(!decided(&cancelled(), 11).actions.contains(&Action::CancelQr), "the profile does not");
 }

@@ -21,7 +21,7 @@ use crate::domain::{
     order::{OrderChange, OrderStatus, later},
     policy::Policy,
     profile::{Profile, RefundRepeat},
-    refund::{POLICY_ACTOR, Proof, Refund, RefundState},
+    refund::{Candidate, CandidateWhy, Channel, POLICY_ACTOR, Proof, Refund, RefundState},
     reply::{Fate, RefundReply, ReplyClass, Sent, judge},
     saga::{self, Step},
     state::State,
@@ -42,6 +42,12 @@ pub(crate) enum Event {
     Approve,
     /// A person denies what is proposed.
     Deny,
+    /// A person makes the transfers that were handed over, and says so.
+    Transfer,
+    /// The bank sends such a transfer back, and a person says so.
+    SentBack,
+    /// A search finds another order that the money may belong to.
+    Candidate,
 }
 
 /// One row and everything around it.
@@ -55,6 +61,8 @@ pub(crate) struct World {
     pub(crate) next_check_at: Option<DateTime<Utc>>,
     pub(crate) checks: u32,
     pub(crate) decisions: Vec<Decision>,
+    /// What left by bank.
+    pub(crate) transferred: Sen,
     wakes: BTreeMap<i64, DateTime<Utc>>,
     numbers: BTreeMap<String, i64>,
 }
@@ -77,6 +85,7 @@ impl World {
             next_check_at: Some(build::t(0)),
             checks: 0,
             decisions: Vec::new(),
+            transferred: Sen::ZERO,
             wakes: BTreeMap::new(),
             numbers: BTreeMap::new(),
         }
@@ -130,6 +139,9 @@ impl World {
                 self.policy = *policy;
                 self.settle();
             }
+            Event::Transfer => self.by_hand(true),
+            Event::SentBack => self.by_hand(false),
+            Event::Candidate => self.find_candidate(),
             Event::Approve | Event::Deny => {
                 let approve = matches!(event, Event::Approve);
                 let case = self.case.clone();
@@ -144,6 +156,35 @@ impl World {
                 self.settle();
             }
         }
+    }
+
+    /// What people do with what was handed over to them.
+    fn by_hand(&mut self, arrives: bool) {
+        let mut out = Sen::ZERO;
+        for refund in self.case.refunds.iter_mut().filter(|r| r.is_manual() && r.state == RefundState::Sending) {
+            assert!(refund.is_approved_by_person(), "a rule alone let a transfer go: {refund:?}");
+            refund.proof = arrives.then_some(Proof::Person);
+            refund.api_closed = !arrives;
+            out = if arrives { out.plus(refund.amount) } else { out };
+            become_(refund, if arrives { RefundState::Confirmed } else { RefundState::Refused });
+        }
+        self.transferred = self.transferred.plus(out);
+        self.settle();
+    }
+
+    /// What the engine does where the search finds something before it reserves.
+    fn find_candidate(&mut self) {
+        for refund in self.case.refunds.iter_mut().filter(|r| r.state == RefundState::Approved && r.candidate.is_none())
+        {
+            refund.candidate = Some(Candidate {
+                transaction_id: 99,
+                partner_reference_no: "INV-99".into(),
+                why: CandidateWhy::OpenOrder,
+            });
+            refund.approved_by = None;
+            become_(refund, RefundState::Proposed);
+        }
+        self.settle();
     }
 
     fn change(&mut self, to: OrderStatus) {
@@ -211,7 +252,8 @@ impl World {
     fn apply(&mut self, decision: &Decision) {
         for action in &decision.actions {
             match action {
-                Action::Propose { cause, amount, approve, content_hash } => {
+                Action::CancelQr => self.case.qr_cancel_asked = true,
+                Action::Propose { cause, amount, approve, content_hash, by_hand } => {
                     let before = self.case.refunds.iter().filter(|r| r.cause == *cause);
                     let sequence = 1 + before.filter(|r| r.partner_refund_no.is_some()).count();
                     let id = 1 + i64::try_from(self.case.refunds.len()).expect("few");
@@ -220,6 +262,10 @@ impl World {
                     refund.amount = *amount;
                     refund.sequence = i32::try_from(sequence).expect("few");
                     refund.content_hash.clone_from(content_hash);
+                    refund.reason.clone_from(by_hand);
+                    if by_hand.is_some() {
+                        refund.channel = Channel::Manual;
+                    }
                     if *approve {
                         refund.approved_by = Some(POLICY_ACTOR.into());
                         become_(&mut refund, RefundState::Approved);
@@ -265,7 +311,36 @@ impl World {
         let step = saga::next_step(&self.case, &refund, &terms, self.now);
         let (now, reference) = (self.now, self.case.order.partner_reference_no.clone());
         match step {
-            Step::Wait(None) | Step::Blocked { .. } => return,
+            Step::Wait(None) => return,
+            Step::Blocked { until, reason } => {
+                let refund = self.refund(id);
+                refund.blocked = true;
+                refund.reason = Some(reason);
+                self.settle();
+                match until {
+                    Some(at) => {
+                        assert!(at > now, "blocked until a time that has come");
+                        self.wakes.insert(id, at);
+                    }
+                    None => drop(self.wakes.remove(&id)),
+                }
+                return;
+            }
+            Step::ByHand { reason } => {
+                let refund = self.refund(id);
+                assert_eq!(refund.attempts, 0, "a number that may have left changed its way");
+                refund.channel = Channel::Manual;
+                refund.reason = Some(reason);
+                refund.approved_by = None;
+                if refund.state != RefundState::Proposed {
+                    become_(refund, RefundState::Proposed);
+                }
+            }
+            Step::HandOver => {
+                let refund = self.refund(id);
+                refund.blocked = false;
+                become_(refund, RefundState::Sending);
+            }
             Step::Wait(Some(at)) => {
                 assert!(at > self.now, "waiting for a time that has come");
                 self.wakes.insert(id, at);
@@ -314,11 +389,13 @@ impl World {
         refund.attempts += 1;
         refund.resends += i32::from(refund.state == RefundState::Unknown);
         refund.last_sent_at = Some(now);
+        refund.blocked = false;
         become_(refund, RefundState::Sending);
         let (number, amount) = (refund.partner_refund_no.clone().expect("minted"), refund.amount);
         assert!(!repeat || safe || !unanswered, "an unproven repeat was sent");
         let other = self.numbers.insert(number.clone(), amount.sen());
         assert!(other.is_none_or(|sen| sen == amount.sen()), "one number, two contents");
+        self.check_hours();
         self.settle();
         let fault = self.provider.next_fault();
         let mut reply = RefundReply::unknown("timeout");
@@ -327,6 +404,7 @@ impl World {
             Fault::LostBefore | Fault::CrashBefore => {}
             Fault::Later => reply.class = ReplyClass::Later,
             Fault::Refuse => reply.class = ReplyClass::Refusal,
+            Fault::Close => reply.class = ReplyClass::Closed,
             Fault::LostAfter | Fault::CrashAfter => {
                 self.provider.execute(&number, amount, safe);
             }
@@ -351,8 +429,16 @@ impl World {
         refund.last_ended_at = Some(now);
         match fate {
             Fate::Confirmed(proof) => self.confirm(id, proof),
-            Fate::Refused => become_(refund, RefundState::Refused),
-            Fate::Later => become_(refund, RefundState::Reserved),
+            Fate::Refused | Fate::Closed => {
+                refund.api_closed = fate == Fate::Closed;
+                become_(refund, RefundState::Refused);
+            }
+            Fate::Later => {
+                refund.put_off_since = refund.put_off_since.or(Some(now));
+                refund.put_off_until = Some(later(now, 600));
+                refund.blocked = true;
+                become_(refund, RefundState::Reserved);
+            }
             Fate::Unknown => {
                 refund.unanswered = true;
                 become_(refund, RefundState::Unknown);

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use super::World;
 use crate::domain::{
     case::Terms,
-    decide::{Decision, decide},
+    decide::{Decision, decide, paid_at},
     money::Sen,
     refund::RefundState,
     state::{Flag, State},
+    window::Door,
 };
 
 impl World {
@@ -40,6 +41,13 @@ impl World {
         assert_eq!(again.next_check_at, self.next_check_at);
     }
 
+    /// Right before a call: the provider's window is open.
+    pub(super) fn check_hours(&self) {
+        let ability = self.profile.as_ref().and_then(|p| p.refund.as_ref()).expect("a refund was sent");
+        let paid_at = paid_at(&self.case).expect("a refund of something paid");
+        assert_eq!(ability.window.door(paid_at, self.now), Door::Open, "sent out of the provider's hours");
+    }
+
     pub(super) fn check(&self) {
         let sum: i64 = self.case.balances.values().sum();
         assert_eq!(sum, 0, "{:?}", self.case.balances);
@@ -63,8 +71,15 @@ impl World {
         }
         let under_way = refunds.iter().filter(|r| r.state.holds_reservation()).count();
         assert!(under_way <= 1, "two refunds in flight: {refunds:?}");
+        let manual = refunds.iter().filter(|r| r.is_manual());
+        for refund in manual {
+            assert!(refund.attempts == 0 && refund.state != RefundState::Unknown, "a transfer was called: {refund:?}");
+            let agreed =
+                refund.state.is_unsent() && refund.state == RefundState::Proposed || refund.is_approved_by_person();
+            assert!(agreed || !refund.state.occupies_cause(), "a rule approved a transfer: {refund:?}");
+        }
         assert!(
-            self.provider.total_returned() <= self.provider.took,
+            self.provider.total_returned().plus(self.transferred) <= self.provider.took,
             "the provider returned more than it took: {:?}",
             self.provider.returned
         );

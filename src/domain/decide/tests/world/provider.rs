@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Later,
     /// A definite no.
     Refuse,
+    /// A definite no to the API.
+    Close,
     /// Done, and the answer names no amount.
     NoAmount,
 }

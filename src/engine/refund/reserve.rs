@@ -1,0 +1,99 @@
+//! Takes an approved refund out of what may be returned: the account's stop and limits, another order that the money may
+//! belong to, the day's budget, and then its number. All in the transaction that holds the payment's row.
+
+use chrono::{DateTime, Utc};
+
+use super::{At, BLOCKED_SECS, Next};
+use crate::{
+    domain::{
+        day::BusinessDay,
+        decide,
+        money::Sen,
+        order::later,
+        refund::{Candidate, CandidateWhy, RefundState},
+    },
+    engine::{EngineError, refund_call, refund_limits},
+    store::{
+        counter::{self, Search},
+        refunds,
+    },
+};
+
+impl At<'_> {
+    pub(super) async fn reserve(&mut self) -> Result<Next, EngineError> {
+        let soon = later(self.now, BLOCKED_SECS);
+        let control = refunds::control(self.tx, &self.account.name).await?;
+        if let Some(why) = control.refunds_stopped {
+            return self.block(format!("refunds of this account are stopped: {why}"), soon).await;
+        }
+        if let Some(candidate) = self.new_candidate().await? {
+            let reason = named(&candidate);
+            self.refund.candidate = Some(candidate);
+            return self.back_to_proposed(reason).await;
+        }
+        let flow = refunds::flow(self.tx, &self.account.name).await?;
+        let policy = &self.ctx.rulebook.policy.refunds;
+        if let Some(why) = refund_limits::passed(&policy.breaker, &flow, self.refund.amount) {
+            return self.block(why, soon).await;
+        }
+        let today = BusinessDay::of(self.now);
+        let cap = Sen::new(policy.daily_budget_sen);
+        if !refunds::spend(self.tx, &self.account.name, today.date(), self.refund.amount, cap).await? {
+            return self
+                .block(format!("the refund budget of {today} is used up; it goes on the next day"), today.end())
+                .await;
+        }
+        refunds::set_day(self.tx, self.refund.id, today.date()).await?;
+        if let Err(reason) = refund_call::mint(self.account, self.row, &mut self.refund) {
+            refunds::give_back(self.tx, &self.account.name, &self.refund).await?;
+            return self.block(reason, soon).await;
+        }
+        self.refund.reason = None;
+        self.become_(RefundState::Reserved, Some(self.now), false).await?;
+        Ok(Next::Again)
+    }
+
+    /// Another order that the money may belong to, unless a person has approved the refund with one in sight.
+    async fn new_candidate(&mut self) -> Result<Option<Candidate>, EngineError> {
+        let looked_at = self.refund.candidate.is_some() && self.refund.is_approved_by_person();
+        let case = &self.row.case;
+        let (Some(paid), Some(paid_at), false) = (case.paid_amount(), decide::paid_at(case), looked_at) else {
+            return Ok(None);
+        };
+        let rules = self.ctx.rulebook.policy.refunds.counter_evidence;
+        let unique = self.ctx.rulebook.terms(&self.account.name).profile.is_some_and(|p| p.payment_id_is_unique);
+        let mut payment_ids: Vec<&str> = Vec::new();
+        if rules.same_payment && unique {
+            payment_ids.extend(case.query_facts().filter_map(|f| f.answer.payment_id.as_deref()));
+            payment_ids.sort_unstable();
+            payment_ids.dedup();
+        }
+        let near = |at: DateTime<Utc>| (later(at, rules.within_secs.saturating_neg()), later(at, rules.within_secs));
+        let search = Search {
+            transaction_id: case.order.id,
+            account: &case.order.account,
+            payment_ids,
+            amounts: vec![paid, self.refund.amount],
+            near: rules.same_amount.then(|| near(paid_at)),
+        };
+        Ok(counter::candidate(self.tx, &search).await?)
+    }
+}
+
+/// The candidate as a sentence for people.
+fn named(candidate: &Candidate) -> String {
+    let other = &candidate.partner_reference_no;
+    match candidate.why {
+        CandidateWhy::SamePayment => {
+            format!("{other} carries the same payment: apply the money there, or approve the refund")
+        }
+        CandidateWhy::OpenOrder => {
+            format!("{other} waits for the same amount: apply the money there, or approve the refund")
+        }
+        CandidateWhy::PaidNearby => {
+            format!(
+                "{other} was paid the same amount within minutes: look whether one of the two is meant, then approve or deny"
+            )
+        }
+    }
+}
