@@ -40,8 +40,9 @@ mod replicas;
 #[cfg(test)]
 mod report;
 #[cfg(test)]
-mod shared_token;
 mod sentinel;
+#[cfg(test)]
+mod shared_token;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]
