@@ -235,7 +235,9 @@ fn store_exit(error: &StoreError) -> Exit {
 fn engine_exit(error: &EngineError) -> Exit {
     match error {
         EngineError::Store(error) => store_exit(error),
-        EngineError::NotFound(_) => Exit::Failed,
+        EngineError::NotFound(_) | EngineError::Token(_) | EngineError::Forbidden(_) | EngineError::Refused(_) => {
+            Exit::Failed
+        }
         EngineError::Ambiguous { .. } | EngineError::UnknownAccount { .. } | EngineError::Unaskable(_) => Exit::Usage,
         EngineError::Account { .. } => Exit::Config,
         EngineError::Busy(_) => Exit::TryAgain,

@@ -5,6 +5,7 @@ use crate::{
         context::Context,
         exit::{Exit, Failure},
         output::{span, table, wib, wib_or_dash},
+        switch,
     },
     domain::{order::secs_between, state::State},
     store::reads::overview::{Overview, StateCount},
@@ -43,6 +44,13 @@ fn screen(overview: &Overview) -> String {
             wib(breaker.opened_at),
             breaker.reason
         ));
+    }
+    for stopped in &overview.refunds_stopped {
+        let how = if stopped.how == "stopped" { "No refund leaves" } else { "Refunds leave by two people only from" };
+        parts.push(format!("{how} {}, since {}: {}", stopped.account, wib_or_dash(stopped.since), stopped.reason));
+    }
+    if !overview.switches.is_empty() {
+        parts.push(format!("Switches\n{}", switch::page(&overview.switches)));
     }
     parts.push(runs(overview));
     parts.join("\n\n")

@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{fact::Fact, order::OrderChange};
+use crate::domain::{fact::Fact, order::OrderChange, resolution::Resolution};
 
 /// The 32 bytes of a link.
 pub type Link = [u8; 32];
@@ -24,10 +24,10 @@ pub fn fingerprint(canonical: &str) -> String {
     hex::encode(Sha256::digest(canonical.as_bytes())).chars().take(16).collect()
 }
 
-/// The hash of what a decision had seen: every fact and order change, by sequence. A journal entry names it, so that a
+/// The hash of what a decision had seen: every fact, order change and resolution, by sequence. A journal entry names it, so that a
 /// changed fact is found by the chain. Times count in microseconds, as the database keeps them; sightings are not in it,
 /// because they go on changing.
-pub fn evidence(facts: &[Fact], changes: &[OrderChange]) -> String {
+pub fn evidence(facts: &[Fact], changes: &[OrderChange], resolutions: &[Resolution]) -> String {
     let mut digest = Sha256::new();
     for fact in facts {
         let mut answer = fact.answer.clone();
@@ -41,6 +41,13 @@ pub fn evidence(facts: &[Fact], changes: &[OrderChange]) -> String {
     for change in changes {
         let text =
             format!("{}:{}:{}:{};", change.seq, change.at.timestamp_micros(), change.from.as_str(), change.to.as_str());
+        digest.update(text.as_bytes());
+    }
+    for resolution in resolutions {
+        let parts = (resolution.seq, resolution.at.timestamp_micros(), resolution.kind, &resolution.about);
+        let words = (&resolution.made_by, &resolution.confirmed_by, &resolution.reason);
+        let text = serde_json::to_string(&(parts, words)).unwrap_or_default();
+        digest.update(text.len().to_string().as_bytes());
         digest.update(text.as_bytes());
     }
     hex::encode(digest.finalize())

@@ -13,6 +13,7 @@ use crate::{
         posting::LedgerAccount,
         refund::{POLICY_ACTOR, Proof, Refund, RefundState},
         state::Flag,
+        switch::Level,
     },
     engine::rulebook::Rulebook,
     store::{
@@ -52,22 +53,48 @@ pub struct Occasion {
     pub release_lease: bool,
     /// A saga step saved these refunds itself; they still belong into the journal.
     pub refund_moved: bool,
+    /// Who decided, where a person did.
+    pub act: Option<Act>,
+}
+
+/// What a person did, for the journal.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Act {
+    /// Who.
+    pub by: String,
+    /// Who asked for it before, where it took two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
+    /// What he said.
+    pub why: String,
 }
 
 impl Occasion {
     /// One answer to one query.
     pub fn answer(release_lease: bool) -> Self {
-        Self { kind: "decision".into(), checks: 1, answered: true, release_lease, refund_moved: false }
+        Self { kind: "decision".into(), checks: 1, answered: true, release_lease, refund_moved: false, act: None }
     }
 
     /// A step of the saga.
     pub fn refund(kind: &str) -> Self {
-        Self { kind: kind.into(), checks: 0, answered: false, release_lease: false, refund_moved: true }
+        Self { kind: kind.into(), checks: 0, answered: false, release_lease: false, refund_moved: true, act: None }
     }
 
     /// Nothing new was said; time or the configuration moved.
     pub fn look() -> Self {
-        Self { kind: "decision".into(), checks: 0, answered: false, release_lease: true, refund_moved: false }
+        Self {
+            kind: "decision".into(),
+            checks: 0,
+            answered: false,
+            release_lease: true,
+            refund_moved: false,
+            act: None,
+        }
+    }
+
+    /// A person decided; written down even where nothing else changes.
+    pub fn person(kind: &str, act: Act) -> Self {
+        Self { act: Some(act), ..Self::refund(kind) }
     }
 }
 
@@ -75,13 +102,14 @@ impl Written {
     /// Decides a case as it stands in memory and adds all that follows. The case is left as decided.
     pub fn decide(&mut self, loaded: &mut Loaded, rulebook: &Rulebook, now: DateTime<Utc>, occasion: &Occasion) {
         let before = loaded.case.prior.clone();
-        let mut decision = self.decide_once(loaded, rulebook, now, &occasion.kind, occasion.refund_moved);
+        let mut decision = self.decide_once(loaded, rulebook, now, occasion);
+        let again = Occasion { refund_moved: false, act: None, ..occasion.clone() };
         for _ in 0..AGAIN_MAX {
             // What expired made room: the same facts may ask for another refund.
             if !decision.actions.iter().any(|a| matches!(a, Action::Expire { .. })) {
                 break;
             }
-            decision = self.decide_once(loaded, rulebook, now, &occasion.kind, false);
+            decision = self.decide_once(loaded, rulebook, now, &again);
         }
         if before.state != decision.state || before.flags != decision.flags {
             self.batch.notices.push(notice(loaded, &decision));
@@ -99,12 +127,11 @@ impl Written {
         loaded: &mut Loaded,
         rulebook: &Rulebook,
         now: DateTime<Utc>,
-        kind: &str,
-        moved: bool,
+        occasion: &Occasion,
     ) -> Decision {
         let decision = decide::decide(&loaded.case, &rulebook.terms(&loaded.case.order.account), now);
         let prior = &loaded.case.prior;
-        let changed = moved
+        let changed = occasion.refund_moved
             || prior.state != decision.state
             || prior.flags != decision.flags
             || prior.closed_seq != decision.closed_seq
@@ -122,7 +149,7 @@ impl Written {
         }
         loaded.case.balances.retain(|_, sen| *sen != 0);
         if changed {
-            let entry = entry(loaded, rulebook, &decision, now, kind);
+            let entry = entry(loaded, rulebook, &decision, now, occasion);
             loaded.journal_no = entry.entry_no;
             loaded.journal_hash = Some(entry.hash.to_vec());
             self.batch.entries.push(entry);
@@ -199,7 +226,8 @@ impl Written {
     }
 }
 
-fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Refund {
+/// A refund of the policy, not yet stored.
+pub(crate) fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Refund {
     Refund {
         id: 0,
         cause,
@@ -207,7 +235,10 @@ fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Re
         amount,
         state: if approve { RefundState::Approved } else { RefundState::Proposed },
         proposed_by: POLICY_ACTOR.into(),
+        why: None,
         approved_by: approve.then(|| POLICY_ACTOR.into()),
+        approved_at: None,
+        denied_by: None,
         content_hash,
         partner_refund_no: None,
         request_body: None,
@@ -255,8 +286,11 @@ fn row(loaded: &Loaded, decision: &Decision, now: DateTime<Utc>, occasion: &Occa
 #[derive(serde::Serialize)]
 struct Content<'a> {
     account: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'a Act>,
     at: DateTime<Utc>,
     because: &'a [Reason],
+    ceiling: Level,
     closed_seq: Option<i32>,
     evidence: String,
     flags: Vec<&'static str>,
@@ -289,10 +323,15 @@ struct ContentRefund<'a> {
     attempts: i32,
     cause: &'static str,
     content_hash: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denied_by: Option<&'a str>,
     partner_refund_no: Option<&'a str>,
     proof: Option<&'static str>,
+    proposed_by: &'a str,
     sequence: i32,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
 }
 
 impl<'a> From<&'a Refund> for ContentRefund<'a> {
@@ -303,10 +342,13 @@ impl<'a> From<&'a Refund> for ContentRefund<'a> {
             attempts: refund.attempts,
             cause: refund.cause.as_str(),
             content_hash: &refund.content_hash,
+            denied_by: refund.denied_by.as_deref(),
             partner_refund_no: refund.partner_refund_no.as_deref(),
             proof: refund.proof.map(Proof::as_str),
+            proposed_by: &refund.proposed_by,
             sequence: refund.sequence,
             state: refund.state.as_str(),
+            why: refund.why.as_deref(),
         }
     }
 }
@@ -320,19 +362,21 @@ struct ContentSighting {
 }
 
 /// The journal entry of a decision. Its content names everything that the decision stood on.
-fn entry(loaded: &Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTime<Utc>, kind: &str) -> Entry {
+fn entry(loaded: &Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTime<Utc>, occasion: &Occasion) -> Entry {
     let case = &loaded.case;
     let seen = case.facts.iter().filter(|f| f.sightings > 1);
     let lines = decision.postings.iter();
     let content = json_text(&Content {
         account: &case.order.account,
+        act: occasion.act.as_ref(),
         at: now,
         because: &decision.because,
+        ceiling: case.ceiling,
         closed_seq: decision.closed_seq,
-        evidence: chain::evidence(&case.facts, &case.changes),
+        evidence: chain::evidence(&case.facts, &case.changes, &case.resolutions),
         flags: words(&decision.flags.open),
         flags_resolved: words(&decision.flags.resolved),
-        kind,
+        kind: &occasion.kind,
         order_status: case.order.order_status.as_str(),
         paid_amount: decision.paid_amount.map(|a| a.to_string()),
         paid_at: decision.paid_at,
@@ -354,7 +398,7 @@ fn entry(loaded: &Loaded, rulebook: &Rulebook, decision: &Decision, now: DateTim
         entry_no: loaded.journal_no.saturating_add(1),
         at: now,
         upto_seq: loaded.seq,
-        kind: kind.to_owned(),
+        kind: occasion.kind.clone(),
         state: decision.state,
         hash: chain::link(&prev_hash, &content),
         content,

@@ -19,7 +19,7 @@ use crate::{
         Store, StoreError, cases, now_in,
         reads::{
             RefundRow, TransactionRow, as_rupiah,
-            evidence::{AttemptRow, ChangeRow, EntryRow, FactRow},
+            evidence::{AttemptRow, ChangeRow, EntryRow, FactRow, ResolutionRow},
         },
     },
 };
@@ -86,6 +86,8 @@ pub struct Explanation {
     pub facts: Vec<FactRow>,
     /// What the merchant changed, by sequence.
     pub changes: Vec<ChangeRow>,
+    /// What people decided, by sequence.
+    pub resolutions: Vec<ResolutionRow>,
     /// Refunds and how they are known.
     pub refunds: Vec<RefundRow>,
     /// Calls of refunds.
@@ -120,6 +122,7 @@ pub async fn explain(store: &Store, rulebook: &Rulebook, reference: &str) -> Res
         last_answer: evidence.last_body.as_deref().map(excerpt),
         facts: evidence.facts,
         changes: evidence.changes,
+        resolutions: evidence.resolutions,
         attempts: evidence.attempts,
         journal: evidence.journal,
         refunds,

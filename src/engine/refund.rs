@@ -11,9 +11,11 @@ use crate::{
     domain::{
         day::BusinessDay,
         order::later,
+        policy::RefundBreaker,
         refund::{Refund, RefundState},
         saga::{self, Step},
         state::Flag,
+        switch::Level,
     },
     engine::{
         Ctx, EngineError,
@@ -174,9 +176,14 @@ impl At<'_> {
                 .block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS))
                 .await;
         }
-        let flow = refunds::flow(self.tx, &self.account.name).await?;
-        if let Some(why) = refund_limits::passed(&self.ctx.rulebook.policy.refunds.breaker, &flow, self.refund.amount) {
-            return self.block(why, later(self.now, BLOCKED_SECS)).await;
+        if control.ceiling < self.row.case.ceiling {
+            // A switch was turned after the row was read: read it again.
+            return Ok(Next::Again);
+        }
+        if !self.refund.is_approved_by_person()
+            && let Some(why) = self.limit_passed().await?
+        {
+            return self.open_breaker(why).await;
         }
         let today = BusinessDay::of(self.now);
         let cap = crate::domain::money::Sen::new(self.ctx.rulebook.policy.refunds.daily_budget_sen);
@@ -202,6 +209,9 @@ impl At<'_> {
             return self
                 .block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS))
                 .await;
+        }
+        if control.ceiling < self.row.case.ceiling {
+            return Ok(Next::Again);
         }
         let partial = self.row.case.paid_amount().is_some_and(|paid| !self.refund.is_full(paid));
         if partial && !control.partial_proven {
@@ -248,6 +258,31 @@ impl At<'_> {
         self.refund.approved_by = None;
         self.become_(RefundState::Proposed, None, true).await?;
         Ok(Next::Done)
+    }
+
+    /// The first limit that this refund would pass: of all refunds of the account, then of those for its cause.
+    async fn limit_passed(&mut self) -> Result<Option<String>, EngineError> {
+        let terms = &self.ctx.rulebook.policy.refunds;
+        let flow = refunds::flow(self.tx, &self.account.name, None).await?;
+        if let Some(why) = refund_limits::passed(&terms.breaker, &flow, self.refund.amount) {
+            return Ok(Some(why));
+        }
+        let cause = self.refund.cause;
+        let Some(limits) = terms.by_cause.terms(cause.as_str()).map(|own| own.breaker) else { return Ok(None) };
+        if limits == RefundBreaker::default() {
+            return Ok(None);
+        }
+        let flow = refunds::flow(self.tx, &self.account.name, Some(cause)).await?;
+        let passed = refund_limits::passed(&limits, &flow, self.refund.amount);
+        Ok(passed.map(|why| format!("{why}, of {} alone", cause.as_str())))
+    }
+
+    /// A limit is passed: from here on refunds of the account leave by two people only, this one too.
+    async fn open_breaker(&mut self, why: String) -> Result<Next, EngineError> {
+        tracing::error!(account = %self.account.name, %why, "the refund breaker opens");
+        refunds::open_breaker(self.tx, &self.account.name, &why).await?;
+        self.row.case.ceiling = self.row.case.ceiling.min(Level::Propose);
+        self.back_to_proposed(why).await
     }
 
     async fn call_person(&mut self, flag: Flag) -> Result<Next, EngineError> {

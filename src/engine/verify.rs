@@ -152,8 +152,10 @@ fn compare_entry(chain: &Chain, entry: &StoredEntry, content: &Value, say: &mut 
     }
     let facts: Vec<_> = chain.row.case.facts.iter().filter(|f| f.seq <= entry.upto_seq).cloned().collect();
     let changes: Vec<_> = chain.row.case.changes.iter().filter(|c| c.seq <= entry.upto_seq).cloned().collect();
-    if word(content, "evidence") != chain::evidence(&facts, &changes) {
-        say("a fact or an order change that it had seen was changed");
+    let case = &chain.row.case;
+    let resolutions: Vec<_> = case.resolutions.iter().filter(|r| r.seq <= entry.upto_seq).cloned().collect();
+    if word(content, "evidence") != chain::evidence(&facts, &changes, &resolutions) {
+        say("a fact, an order change or a resolution that it had seen was changed");
     }
 }
 
@@ -178,14 +180,16 @@ fn compare_row(chain: &Chain, found: &mut Vec<(Option<i32>, String)>) {
         .iter()
         .map(|r| {
             serde_json::json!({"cause": r.cause.as_str(), "amount": r.amount.to_string(), "state": r.state.as_str(),
-                               "content_hash": r.content_hash, "approved_by": r.approved_by})
+                               "content_hash": r.content_hash, "approved_by": r.approved_by, "proposed_by": r.proposed_by, "why": r.why,
+                               "denied_by": r.denied_by})
         })
         .collect();
     let written: Vec<Value> = content
         .get("refunds")
         .and_then(Value::as_array)
         .map(|refunds| {
-            refunds.iter().map(|r| pick(r, &["cause", "amount", "state", "content_hash", "approved_by"])).collect()
+            let keys = ["cause", "amount", "state", "content_hash", "approved_by", "proposed_by", "why", "denied_by"];
+            refunds.iter().map(|r| pick(r, &keys)).collect()
         })
         .unwrap_or_default();
     if stored != written {

@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod embedded;
 pub mod cases;
+pub mod control;
 pub mod day;
 pub mod drift;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod import;
 pub mod leases;
 pub mod limits;
 pub mod notifications;
+pub mod people;
 pub mod reads;
 pub mod refunds;
 pub mod runs;

@@ -174,23 +174,30 @@ pub struct RefundRow {
     pub last_sent_at: Option<DateTime<Utc>>,
     /// When the saga ended.
     pub ended_at: Option<DateTime<Utc>>,
+    /// What the proposing person said.
+    pub why: Option<String>,
+    /// Who denied it.
+    pub denied_by: Option<String>,
 }
 
 const REFUNDS: &str = "-- store::reads::refunds
 select refund_id, account, partner_reference_no, cause, (amount * 100)::bigint as amount, state, partner_refund_no, refund_no, proof, reason,
-       proposed_by, approved_by, attempts, proposed_at, approved_at, reserved_at, last_sent_at, ended_at
+       proposed_by, approved_by, attempts, proposed_at, approved_at, reserved_at, last_sent_at, ended_at, why,
+       denied_by
   from rekon.refunds
  where ($1::text is null or state = $1) and ($2::text is null or account = $2) and ($3::bigint is null or refund_id < $3)
  order by refund_id desc limit $4";
 
 const REFUND: &str = "-- store::reads::refund
 select refund_id, account, partner_reference_no, cause, (amount * 100)::bigint as amount, state, partner_refund_no, refund_no, proof, reason,
-       proposed_by, approved_by, attempts, proposed_at, approved_at, reserved_at, last_sent_at, ended_at
+       proposed_by, approved_by, attempts, proposed_at, approved_at, reserved_at, last_sent_at, ended_at, why,
+       denied_by
   from rekon.refunds where partner_refund_no = $1 or refund_id = $2 order by refund_id";
 
 const REFUNDS_OF: &str = "-- store::reads::refunds_of
 select r.id as refund_id, t.account, t.partner_reference_no, r.cause, (r.amount * 100)::bigint as amount, r.state, r.partner_refund_no, r.refund_no,
-       r.proof, r.reason, r.proposed_by, r.approved_by, r.attempts, r.proposed_at, r.approved_at, r.reserved_at, r.last_sent_at, r.ended_at
+       r.proof, r.reason, r.proposed_by, r.approved_by, r.attempts, r.proposed_at, r.approved_at, r.reserved_at, r.last_sent_at, r.ended_at,
+       r.why, r.denied_by
   from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id where r.transaction_id = $1 order by r.id";
 
 /// Which refunds a list shows.
@@ -320,5 +327,7 @@ fn refund(row: &PgRow) -> Result<RefundRow, StoreError> {
         reserved_at: row.try_get("reserved_at")?,
         last_sent_at: row.try_get("last_sent_at")?,
         ended_at: row.try_get("ended_at")?,
+        why: row.try_get("why")?,
+        denied_by: row.try_get("denied_by")?,
     })
 }

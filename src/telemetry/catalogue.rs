@@ -267,7 +267,11 @@ catalogue! {
     REFUND_UNKNOWN_AGE = "rekon_refund_unknown_oldest_seconds" Kind::DatabaseGauge, [ROW_ACCOUNT],
         "Time since the oldest refund of unknown fate was last sent; 0 when there is none.";
     REFUNDS_STOPPED = "rekon_refunds_stopped" Kind::DatabaseGauge, [ACCOUNT],
-        "1 while no refund leaves the account, because its refund breaker is open or a person stopped it.";
+        "1 while no refund leaves the account, because an answer or a proof contradicted how refunds work.";
+    REFUND_BREAKER_OPEN = "rekon_refund_breaker_open" Kind::DatabaseGauge, [ACCOUNT],
+        "1 while a limit of the refund breaker is passed and refunds leave the account by two people only.";
+    SWITCH_LOWERED = "rekon_switch_lowered" Kind::DatabaseGauge, [ACCOUNT],
+        "How far switches and refund breaker hold the account back: 0 auto, 1 propose, 2 post, 3 observe.";
     BREAKER_OPEN = "rekon_breaker_open" Kind::DatabaseGauge, [ACCOUNT],
         "1 while the account's circuit breaker is open and nobody asks its provider.";
     RUN_LAST_SUCCESS = "rekon_run_last_success_timestamp_seconds" Kind::DatabaseGauge, [JOB],

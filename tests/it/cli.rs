@@ -3,6 +3,7 @@
 mod ends;
 mod import;
 mod manual;
+mod people;
 mod providers;
 mod reads;
 mod rig;

@@ -121,6 +121,8 @@ fn case(account: &Account, ours: &str, theirs: &str, answer: Answer) -> Case {
         prior: Prior::default(),
         duplicate_reference: false,
         outages: Vec::new(),
+        resolutions: Vec::new(),
+        ceiling: crate::domain::switch::Level::Auto,
         refunded_outside: Sen::ZERO,
         balances: BTreeMap::new(),
     }

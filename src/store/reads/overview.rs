@@ -7,7 +7,11 @@ use sqlx::Row;
 use super::as_rupiah;
 use crate::{
     domain::money::Sen,
-    store::{Store, StoreError, cases::sen},
+    store::{
+        Store, StoreError,
+        cases::sen,
+        control::{StoppedRow, SwitchRow},
+    },
 };
 
 /// Rows of an account in a state.
@@ -106,6 +110,10 @@ pub struct Overview {
     pub refunds: Vec<RefundCount>,
     /// Accounts that are not asked.
     pub breakers_open: Vec<OpenBreaker>,
+    /// Accounts whose refunds do not leave by themselves.
+    pub refunds_stopped: Vec<StoppedRow>,
+    /// Switches below `auto`, and requests to turn one.
+    pub switches: Vec<SwitchRow>,
     /// The latest run of each job.
     pub last_runs: Vec<RunRow>,
 }
@@ -140,6 +148,8 @@ impl Store {
             at_risk: Vec::new(),
             refunds: Vec::new(),
             breakers_open: Vec::new(),
+            refunds_stopped: self.refunds_stopped().await?,
+            switches: self.switches(false).await?,
             last_runs: Vec::new(),
         };
         for row in sqlx::query(STATES).fetch_all(self.pool()).await? {

@@ -17,6 +17,7 @@ use crate::domain::{
     profile::{Ladder, Profile, RefundAbility, RefundRepeat, RequiredReferences},
     refund::{POLICY_ACTOR, Refund, RefundState},
     state::Flag,
+    switch::Level,
 };
 
 /// Validity of every test order, seconds.
@@ -84,6 +85,8 @@ pub(crate) fn case() -> Case {
         duplicate_reference: false,
         outages: Vec::new(),
         refunded_outside: Sen::ZERO,
+        resolutions: Vec::new(),
+        ceiling: Level::Auto,
         balances: BTreeMap::new(),
     }
 }
@@ -129,6 +132,9 @@ pub(crate) fn refund(cause: Flag, rupiah: i64, state: RefundState) -> Refund {
         state,
         proposed_by: POLICY_ACTOR.into(),
         approved_by: (state != RefundState::Proposed).then(|| POLICY_ACTOR.into()),
+        why: None,
+        approved_at: None,
+        denied_by: None,
         content_hash: String::new(),
         partner_refund_no: None,
         request_body: None,
