@@ -87,6 +87,7 @@ create trigger refunds_step
 create or replace view rekon.refunds as
   select t.account, t.partner_reference_no, r.cause, r.amount, r.state, r.partner_refund_no, r.refund_no, r.proof, r.reason,
          r.proposed_by, r.approved_by, r.attempts, r.proposed_at, r.approved_at, r.reserved_at, r.last_sent_at, r.ended_at, r.id as refund_id,
+         r.why, r.denied_by,
          r.channel, r.blocked, r.put_off_until, r.window_ends_at, r.candidate_why, c.partner_reference_no as candidate_reference_no, r.bank_reference, r.transferred_by
     from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id left join rekon.transactions c on c.id = r.candidate_id;
 

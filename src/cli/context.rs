@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{exit::Failure, output::Output, signals::Signals, wiring},
-    config::{Config, Database, DatabaseTarget, Environment, LoadOptions},
+    config::{Config, Database, DatabaseTarget, Environment, LoadOptions, TOKEN_VARIABLE, read_secret_file},
+    domain::person::Actor,
+    engine::people,
     store::{
         ConnectOptions, Store, StoreError,
         embedded::{EmbeddedOptions, EmbeddedPostgres},
@@ -31,6 +33,7 @@ pub(crate) struct Context {
     config: OnceCell<Config>,
     /// A server that runs already, in place of the configured one.
     server: Option<ConnectOptions>,
+    token_file: Option<PathBuf>,
     /// Where its output goes.
     pub(crate) out: Output,
 }
@@ -75,12 +78,17 @@ pub(crate) struct Session<'a> {
 
 impl Context {
     pub(crate) fn new(config_path: Option<PathBuf>, environment: Environment, out: Output) -> Self {
-        Self { config_path, environment, config: OnceCell::new(), server: None, out }
+        Self { config_path, environment, config: OnceCell::new(), server: None, token_file: None, out }
     }
 
     /// The same process beside a private Postgres that somebody else has started and will stop: two cannot serve one folder.
     pub(crate) fn beside(self, server: ConnectOptions) -> Self {
         Self { server: Some(server), ..self }
+    }
+
+    /// The same for whoever has his token in a file.
+    pub(crate) fn acting_by(self, token_file: Option<PathBuf>) -> Self {
+        Self { token_file, ..self }
     }
 
     /// The configuration; loaded once, at the first call.
@@ -105,6 +113,19 @@ impl Context {
     pub(crate) fn config_of(&self, path: &Path) -> Result<Config, Failure> {
         let known_providers = &wiring::known_providers();
         Ok(Config::load(LoadOptions { path: Some(path), env: &self.environment.variables, known_providers })?)
+    }
+
+    /// Who types, by his personal token: every command that changes something on somebody's word asks this first.
+    pub(crate) async fn actor(&self, store: &Store) -> Result<Actor, Failure> {
+        let token = match &self.token_file {
+            Some(path) => read_secret_file(path).map_err(Failure::Usage)?,
+            None => self.environment.token().ok_or_else(|| {
+                Failure::Usage(format!(
+                    "this needs a person: set {TOKEN_VARIABLE}, or name a file with --token-file; `rekon tokens create` makes a token"
+                ))
+            })?,
+        };
+        Ok(people::authenticate(store, &token).await?)
     }
 
     /// Works on the configured database, with this program's schema; a signal abandons the work.

@@ -239,6 +239,9 @@ fn engine_exit(error: &EngineError) -> Exit {
         EngineError::NotFound(_)
         | EngineError::Export(_)
         | EngineError::ExportVersion(_)
+        | EngineError::Token(_)
+        | EngineError::Forbidden(_)
+        | EngineError::Refused(_)
         | EngineError::Transfer(_) => Exit::Failed,
         EngineError::Ambiguous { .. }
         | EngineError::UnknownAccount { .. }

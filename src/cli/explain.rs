@@ -146,6 +146,15 @@ fn timeline(explanation: &Explanation, lang: Lang) -> String {
             [format!("#{}", change.seq), wib(change.at), "merchant".into(), what, "-".into(), "-".into(), "-".into()];
         (change.seq, cells.into_iter().chain(["-".to_owned(), detail.join(" ")]).collect())
     }));
+    lines.extend(explanation.resolutions.iter().filter_map(|resolution| {
+        let who = [Some(resolution.made_by.as_str()), resolution.confirmed_by.as_deref()];
+        let who = who.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        let what = [Some(resolution.kind.as_str()), resolution.flag.as_deref()];
+        let what = what.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let seq = resolution.seq?;
+        let cells = [format!("#{seq}"), wib(resolution.at), who, what, "-".into(), "-".into(), "-".into(), "-".into()];
+        Some((seq, cells.into_iter().chain([resolution.reason.clone()]).collect()))
+    }));
     if lines.is_empty() {
         return lang.pick("What was said\n  Nothing yet.", "Apa yang dikatakan\n  Belum ada.").to_owned();
     }
@@ -208,6 +217,11 @@ fn journal(entries: &[EntryRow], lang: Lang) -> String {
         let at = wib(entry.at);
         write!(text, "\n  {} {at}  {} -> {} (seen up to #{})", entry.entry_no, entry.kind, entry.state, entry.upto_seq)
             .unwrap_or_default();
+        if let Some(act) = entry.content.get("act") {
+            let word = |key: &str| act.get(key).and_then(Value::as_str).filter(|word| !word.is_empty());
+            let with = word("with").map_or_else(String::new, |who| format!(", after {who}"));
+            write!(text, "\n      by {}{with}: {}", or_dash(word("by")), or_dash(word("why"))).unwrap_or_default();
+        }
         for posting in &entry.postings {
             let (side, amount) = if posting.debit > Sen::ZERO { ("Dr", posting.debit) } else { ("Cr", posting.credit) };
             let amount = amount.to_string();

@@ -26,7 +26,10 @@ mod serve;
 mod signals;
 mod sim;
 mod status;
+mod switch;
+mod tokens;
 mod transactions;
+mod users;
 mod verify;
 mod wiring;
 
@@ -60,6 +63,9 @@ struct Cli {
     /// Print JSON: one document, or one object a line for lists
     #[arg(long, global = true)]
     json: bool,
+    /// Read the personal token from this file instead of the variable REKON_TOKEN
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -88,6 +94,12 @@ enum Command {
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
     Replay(replay::ReplayCommand),
+    #[command(subcommand)]
+    Switch(switch::Switch),
+    #[command(subcommand)]
+    Users(users::Users),
+    #[command(subcommand)]
+    Tokens(tokens::Tokens),
     Sim(sim::SimCommand),
     Demo(demo::Demo),
     Bench(bench::Bench),
@@ -112,6 +124,9 @@ impl Command {
             Self::Doctor(_) => doctor::Doctor::run(context),
             Self::Verify(command) => command.run(context),
             Self::Replay(command) => command.run(context),
+            Self::Switch(command) => command.run(context),
+            Self::Users(command) => command.run(context),
+            Self::Tokens(command) => command.run(context),
             Self::Sim(command) => command.run(context),
             Self::Demo(command) => command.run(context),
             Self::Bench(command) => command.run(context),
@@ -137,7 +152,7 @@ pub fn main() -> ExitCode {
     let environment = Environment::from_process();
     let plain = environment.variables.get("NO_COLOR").is_some_and(|value| !value.is_empty());
     let out = Output::new(cli.json, plain);
-    let context = Context::new(cli.config, environment, out);
+    let context = Context::new(cli.config, environment, out).acting_by(cli.token_file);
     match cli.command.run(&context) {
         Ok(exit) => exit.into(),
         Err(failure) if failure.is_broken_pipe() => Exit::Clean.into(),

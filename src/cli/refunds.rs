@@ -1,4 +1,6 @@
-//! `rekon refunds`: money going back, in lists or one by one. Deciding about it is not here.
+//! `rekon refunds`: money going back, in lists or one by one. What people decide about it is in `people`.
+
+mod people;
 
 use crate::{
     cli::{
@@ -11,7 +13,7 @@ use crate::{
     store::reads::{RefundFilter, RefundRow},
 };
 
-/// List refunds and show single ones
+/// List, show, propose, approve and deny refunds
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "Example: rekon refunds list --state unknown")]
 pub(crate) enum Refunds {
@@ -25,7 +27,21 @@ pub(crate) enum Refunds {
         #[arg(value_name = "ID|PARTNER_REFUND_NO")]
         refund: String,
     },
+    /// Propose to return money; somebody else approves it
+    #[command(after_help = "Example: rekon refunds propose INV-1 --amount 50000.00 --reason returned-goods")]
+    Propose(people::Propose),
+    /// Approve what somebody else, or the policy, proposed
+    #[command(after_help = "Example: rekon refunds approve 42 --reason checked")]
+    Approve(people::Approve),
+    /// Deny a refund that has not left
+    #[command(after_help = "Example: rekon refunds deny 42 --reason goods-were-kept")]
+    Deny(people::Deny),
+    /// Let refunds of an account leave again after its breaker opened; takes two people within an hour
+    #[command(after_help = "Example: rekon refunds rearm doku-main --reason checked-with-provider")]
+    Rearm(people::Rearm),
 }
+
+pub(crate) use people::amount;
 
 /// Which refunds.
 #[derive(Debug, clap::Args)]
@@ -51,6 +67,10 @@ impl Refunds {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
             Self::List(list) => list.run(context),
+            Self::Propose(propose) => propose.run(context),
+            Self::Approve(approve) => approve.run(context),
+            Self::Deny(deny) => deny.run(context),
+            Self::Rearm(rearm) => rearm.run(context),
             Self::Show { refund } => {
                 let found =
                     context.with_database(async |session| Ok(lookup::refund(&session.store, &refund).await?))?;
@@ -150,7 +170,9 @@ pub(crate) fn card(refund: &RefundRow) -> String {
         ("bank reference", or_dash(refund.bank_reference.as_ref())),
         ("transferred by", or_dash(refund.transferred_by.as_ref())),
         ("proposed", format!("{} by {}", wib(refund.proposed_at), refund.proposed_by)),
+        ("why", or_dash(refund.why.as_ref())),
         ("approved", format!("{} by {}", wib_or_dash(refund.approved_at), or_dash(refund.approved_by.as_ref()))),
+        ("denied by", or_dash(refund.denied_by.as_ref())),
         ("reserved", wib_or_dash(refund.reserved_at)),
         ("attempts", refund.attempts.to_string()),
         ("last sent", wib_or_dash(refund.last_sent_at)),

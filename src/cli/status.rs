@@ -5,6 +5,7 @@ use crate::{
         context::Context,
         exit::{Exit, Failure},
         output::{span, table, wib, wib_or_dash},
+        switch,
     },
     domain::{order::secs_between, state::State},
     store::reads::overview::{Overview, StateCount},
@@ -45,8 +46,11 @@ fn screen(overview: &Overview) -> String {
         ));
     }
     for stopped in &overview.refunds_stopped {
-        let since = wib_or_dash(stopped.stopped_at);
-        parts.push(format!("No refund leaves {} since {since}: {}", stopped.account, stopped.reason));
+        let how = if stopped.how == "stopped" { "No refund leaves" } else { "Refunds leave by two people only from" };
+        parts.push(format!("{how} {}, since {}: {}", stopped.account, wib_or_dash(stopped.since), stopped.reason));
+    }
+    if !overview.switches.is_empty() {
+        parts.push(format!("Switches\n{}", switch::page(&overview.switches)));
     }
     if !overview.violations.is_empty() {
         let rows = overview.violations.iter().map(|v| {

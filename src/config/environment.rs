@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
+
 /// Names the file to load where the command line does not.
 pub const CONFIG_VARIABLE: &str = "REKON_CONFIG";
+
+/// Holds the personal token of who types; a flag would show in every list of processes.
+pub const TOKEN_VARIABLE: &str = "REKON_TOKEN";
 
 /// The variables of the process, read once.
 #[derive(Clone, Default)]
@@ -27,6 +32,11 @@ impl Environment {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         Self { variables }
+    }
+
+    /// The personal token of who types, where one is set.
+    pub fn token(&self) -> Option<SecretString> {
+        set_variable(&self.variables, TOKEN_VARIABLE).map(SecretString::from)
     }
 }
 

@@ -30,13 +30,14 @@ use std::path::{Path, PathBuf};
 pub use accounts::{Account, Inquiry, Rate};
 pub use calls::{Breaker, Budget, Reconcile, Settle};
 pub use database::{Database, DatabaseTarget};
-pub use environment::{CONFIG_VARIABLE, Environment};
+pub use environment::{CONFIG_VARIABLE, Environment, TOKEN_VARIABLE};
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use jobs::{Daily, Jobs, Prune, Seal, Sweep};
 pub use notify::{NotifyLimits, NotifyTerms};
 pub use reader::Setting;
 pub(crate) use reader::nearest_name;
 pub use schedule::{Missed, Schedule};
+pub use secret::read_secret_file;
 pub use server::{Log, LogFormat, Server};
 
 use crate::domain::policy::Policy;
@@ -169,7 +170,7 @@ impl Config {
         &self.settings
     }
 
-    /// Every key that was asked for; an account's name is written `NAME`.
+    /// Every key that was asked for; an account's name is written `NAME`, a flag's `FLAG`.
     pub fn known_keys(&self) -> &BTreeSet<String> {
         &self.known_keys
     }
@@ -200,7 +201,7 @@ fn read(book: &Book<'_>, tree: Tree, known_providers: &[&str]) -> Option<Config>
     let log = server::read_log(&mut root.section("log"));
     let jobs = jobs::read(&mut root.section("jobs"));
     let refunds = policy::read_refunds(&mut root.section("refunds"));
-    let policy = policy::read(&mut root.section("policy"), refunds);
+    let policy = policy::read(&mut root.section("policy"), refunds.as_ref());
     let settle = calls::read_settle(&mut root.section("settle"));
     let budget = calls::read_budget(&mut root.section("budget"));
     let breaker = calls::read_breaker(&mut root.section("breaker"));

@@ -123,6 +123,12 @@ impl<'a> Section<'a> {
             {
                 "NAME".clone_into(name);
             }
+            if let [section, table, flag, _] = path.as_mut_slice()
+                && section == "refunds"
+                && table == "flags"
+            {
+                "FLAG".clone_into(flag);
+            }
             self.book.known_keys.borrow_mut().insert(path.join("."));
         }
     }

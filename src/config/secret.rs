@@ -65,7 +65,7 @@ impl Section<'_> {
 
     fn secret_from_file(&self, key: &str, file: &str, source: &Source) -> Option<SecretString> {
         self.keep_reference(key, "file", file, source);
-        read_file(&self.book.base_dir.join(Path::new(file)))
+        read_secret_file(&self.book.base_dir.join(Path::new(file)))
             .map_or_else(|problem| self.refuse_unshown(key, problem), Some)
     }
 
@@ -93,7 +93,7 @@ impl Section<'_> {
 }
 
 /// Reads a secret's file, without the line end that editors add. The error says what to do and holds nothing of the file.
-fn read_file(path: &Path) -> Result<SecretString, String> {
+pub fn read_secret_file(path: &Path) -> Result<SecretString, String> {
     let shown = path.display();
     let size = fs::metadata(path)
         .map_err(|error| format!("cannot read {shown}: {error}; mount the secret there or name another file"))?;

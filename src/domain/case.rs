@@ -10,11 +10,13 @@ use crate::domain::{
     money::Sen,
     observation::Observation,
     order::{Order, OrderChange, OrderStatus},
-    policy::Policy,
+    policy::{Policy, RefundMode},
     posting::LedgerAccount,
     profile::Profile,
     refund::Refund,
-    state::{Flags, State},
+    resolution::{Resolution, ResolutionKind},
+    state::{Flag, Flags, State},
+    switch::Level,
 };
 
 /// What earlier decisions left behind that cannot be folded from facts alone.
@@ -64,6 +66,10 @@ pub struct Case {
     pub outages: Vec<Outage>,
     /// Money returned outside of us, as a person or a file stated it.
     pub refunded_outside: Sen,
+    /// What people decided, by sequence.
+    pub resolutions: Vec<Resolution>,
+    /// The highest rung that switches and an open refund breaker allow.
+    pub ceiling: Level,
     /// Current balances of this row's money (debit minus credit, sen) per ledger account.
     pub balances: BTreeMap<LedgerAccount, i64>,
 }
@@ -82,6 +88,7 @@ impl Case {
     pub fn cut_to(&mut self, seq: i32) {
         self.facts.retain(|f| f.seq <= seq);
         self.changes.retain(|c| c.seq <= seq);
+        self.resolutions.retain(|r| r.seq <= seq);
     }
 
     /// Facts that may move a state: answers to our own queries.
@@ -107,7 +114,8 @@ impl Case {
     /// The highest sequence number given so far.
     pub fn last_seq(&self) -> i32 {
         let facts = self.facts.iter().map(|f| f.seq).max().unwrap_or(0);
-        self.changes.iter().map(|c| c.seq).max().unwrap_or(0).max(facts)
+        let resolutions = self.resolutions.iter().map(|r| r.seq).max().unwrap_or(0);
+        self.changes.iter().map(|c| c.seq).max().unwrap_or(0).max(facts).max(resolutions)
     }
 
     /// The order's status just before sequence number `seq`.
@@ -120,6 +128,23 @@ impl Case {
     pub fn was_ever_fulfilled(&self) -> bool {
         let fulfilled = |s: OrderStatus| s == OrderStatus::Fulfilled;
         fulfilled(self.order.order_status) || self.changes.iter().any(|c| fulfilled(c.from) || fulfilled(c.to))
+    }
+
+    /// The mode that holds for this row's refunds of a cause: the configuration's, capped by switches and breaker.
+    pub fn refund_mode(&self, policy: &Policy, cause: Flag) -> RefundMode {
+        self.ceiling.cap(policy.refunds.mode_of(cause.as_str()))
+    }
+
+    /// Did a person mark a dispute that is not over? Nothing new leaves then.
+    pub fn is_disputed(&self) -> bool {
+        let marks = |r: &&Resolution| matches!(r.kind, ResolutionKind::Dispute | ResolutionKind::Undispute);
+        self.resolutions.iter().rev().find(marks).is_some_and(|r| r.kind == ResolutionKind::Dispute)
+    }
+
+    /// Did a person keep the money of this cause in suspense, and nobody decide otherwise since?
+    pub fn is_kept(&self, cause: Flag) -> bool {
+        let last = self.resolutions.iter().rev().find(|r| r.about.flag == Some(cause));
+        last.is_some_and(|r| r.kind == ResolutionKind::KeepInSuspense)
     }
 
     /// What was paid: the amount of the first PAID, without fee.

@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{fact::Fact, order::OrderChange};
+use crate::domain::{fact::Fact, order::OrderChange, resolution::Resolution};
 
 /// The 32 bytes of a link.
 pub type Link = [u8; 32];
@@ -24,14 +24,14 @@ pub fn fingerprint(canonical: &str) -> String {
     hex::encode(Sha256::digest(canonical.as_bytes())).chars().take(16).collect()
 }
 
-/// The hash of what a decision had seen: every fact and order change, by sequence. A journal entry names it, so that a
+/// The hash of what a decision had seen: every fact, order change and resolution, by sequence. A journal entry names it, so that a
 /// changed fact is found by the chain. Times count in microseconds, as the database keeps them; sightings are not in it,
 /// because they go on changing.
-pub fn evidence(facts: &[Fact], changes: &[OrderChange]) -> String {
-    evidence_of(evidence_lines(facts, changes).iter().map(|line| line.text.as_str()))
+pub fn evidence(facts: &[Fact], changes: &[OrderChange], resolutions: &[Resolution]) -> String {
+    evidence_of(evidence_lines(facts, changes, resolutions).iter().map(|line| line.text.as_str()))
 }
 
-/// The text of one fact or change as [`evidence`] hashes it.
+/// The text of one fact, change or resolution as [`evidence`] hashes it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EvidenceLine {
     /// Place in the row's sequence.
@@ -40,8 +40,8 @@ pub struct EvidenceLine {
     pub text: String,
 }
 
-/// The lines that [`evidence`] hashes, in its order: facts first, then changes.
-pub fn evidence_lines(facts: &[Fact], changes: &[OrderChange]) -> Vec<EvidenceLine> {
+/// The lines that [`evidence`] hashes, in its order: facts first, then changes, then resolutions.
+pub fn evidence_lines(facts: &[Fact], changes: &[OrderChange], resolutions: &[Resolution]) -> Vec<EvidenceLine> {
     let fact_line = |fact: &Fact| {
         let mut answer = fact.answer.clone();
         let paid_time = answer.paid_time.take().map(|t| t.timestamp_micros());
@@ -55,7 +55,14 @@ pub fn evidence_lines(facts: &[Fact], changes: &[OrderChange]) -> Vec<EvidenceLi
         let text = format!("{}:{}:{from}:{to};", change.seq, change.at.timestamp_micros());
         EvidenceLine { seq: change.seq, text }
     };
-    facts.iter().map(fact_line).chain(changes.iter().map(change_line)).collect()
+    let resolution_line = |resolution: &Resolution| {
+        let parts = (resolution.seq, resolution.at.timestamp_micros(), resolution.kind, &resolution.about);
+        let words = (&resolution.made_by, &resolution.confirmed_by, &resolution.reason);
+        let text = serde_json::to_string(&(parts, words)).unwrap_or_default();
+        EvidenceLine { seq: resolution.seq, text: format!("{}{text}", text.len()) }
+    };
+    let changes = changes.iter().map(change_line);
+    facts.iter().map(fact_line).chain(changes).chain(resolutions.iter().map(resolution_line)).collect()
 }
 
 /// The hash over evidence lines, hex.

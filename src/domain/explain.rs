@@ -42,6 +42,11 @@ pub enum Rule {
     RefundProposed,
     RefundApproved,
     RefundExpired,
+    RefundRequested,
+    RefundDisputed,
+    SettledByPerson,
+    KeptByPerson,
+    ClosedByPerson,
     RefundProvedByQuery,
     RefundContradicted,
     RefundBlocked,
@@ -59,7 +64,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, for the catalogue.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 55] = [
         Self::AccountUnknown,
         Self::ReferenceMissing,
         Self::NothingSaid,
@@ -97,6 +102,11 @@ impl Rule {
         Self::RefundProposed,
         Self::RefundApproved,
         Self::RefundExpired,
+        Self::RefundRequested,
+        Self::RefundDisputed,
+        Self::SettledByPerson,
+        Self::KeptByPerson,
+        Self::ClosedByPerson,
         Self::RefundProvedByQuery,
         Self::RefundContradicted,
         Self::RefundBlocked,
@@ -152,6 +162,11 @@ impl Rule {
             Self::RefundProposed => "refund.proposed",
             Self::RefundApproved => "refund.approved",
             Self::RefundExpired => "refund.expired",
+            Self::RefundRequested => "refund.requested",
+            Self::RefundDisputed => "refund.disputed",
+            Self::SettledByPerson => "person.settled",
+            Self::KeptByPerson => "person.kept",
+            Self::ClosedByPerson => "person.closed",
             Self::RefundProvedByQuery => "refund.proved_by_query",
             Self::RefundContradicted => "refund.contradicted",
             Self::RefundBlocked => "refund.blocked",

@@ -3,6 +3,7 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
+pub mod approval;
 pub mod case;
 pub mod chain;
 pub mod decide;
@@ -15,14 +16,18 @@ pub mod notification;
 pub mod observation;
 pub mod observe;
 pub mod order;
+pub mod person;
 pub mod policy;
 pub mod posting;
 pub mod profile;
 pub mod refund;
 pub mod refund_codes;
 pub mod reply;
+pub mod resolution;
 pub mod saga;
 pub mod snap_code;
 pub mod state;
+pub mod switch;
+pub mod token;
 pub mod transfer;
 pub mod window;

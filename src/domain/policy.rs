@@ -55,6 +55,16 @@ impl RefundMode {
     /// Every mode, in the order in which messages list them.
     pub const ALL: [Self; 3] = [Self::Off, Self::Propose, Self::Auto];
 
+    /// The one of both that lets less leave.
+    #[must_use]
+    pub const fn lower(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Off, _) | (_, Self::Off) => Self::Off,
+            (Self::Propose, _) | (_, Self::Propose) => Self::Propose,
+            (Self::Auto, Self::Auto) => Self::Auto,
+        }
+    }
+
     /// The word used in `jobs.toml`, in the journal and on pages.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -163,13 +173,53 @@ impl Default for CounterEvidence {
     }
 }
 
+/// What a cause's refunds are held to beside what all refunds are.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct CauseTerms {
+    /// Limits of this cause alone.
+    pub breaker: RefundBreaker,
+    /// Lower than `[refunds] mode`, where it is.
+    pub mode: Option<RefundMode>,
+}
+
+/// The terms of each flag for which a rule may return money.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each field is the flag of its name")]
+pub struct ByCause {
+    pub duplicate_payment: CauseTerms,
+    pub overpaid: CauseTerms,
+    pub paid_after_cancel: CauseTerms,
+    pub paid_after_close: CauseTerms,
+    pub paid_late: CauseTerms,
+    pub underpaid: CauseTerms,
+}
+
+impl ByCause {
+    /// The terms of the flag of that name; no other flag has any.
+    pub fn terms(&self, flag_name: &str) -> Option<&CauseTerms> {
+        match flag_name {
+            "duplicate_payment" => Some(&self.duplicate_payment),
+            "overpaid" => Some(&self.overpaid),
+            "paid_after_cancel" => Some(&self.paid_after_cancel),
+            "paid_after_close" => Some(&self.paid_after_close),
+            "paid_late" => Some(&self.paid_late),
+            "underpaid" => Some(&self.underpaid),
+            _ => None,
+        }
+    }
+}
+
 /// The limits of money that leaves.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct RefundPolicy {
+    /// Time after which a person's approval of an unsent refund is void, in seconds.
+    pub approval_ttl_secs: i64,
     /// Largest refund that mode `auto` sends without an approver, in sen.
     pub auto_limit_sen: i64,
     /// Limits that stop an account's refunds when passed.
     pub breaker: RefundBreaker,
+    /// Terms of single causes.
+    pub by_cause: ByCause,
     /// What is searched for before money leaves.
     pub counter_evidence: CounterEvidence,
     /// Largest sum reserved per account and WIB day, in sen.
@@ -182,11 +232,21 @@ pub struct RefundPolicy {
     pub resends: u32,
 }
 
+impl RefundPolicy {
+    /// The configured mode of a cause's refunds.
+    pub fn mode_of(&self, flag_name: &str) -> RefundMode {
+        let own = self.by_cause.terms(flag_name).and_then(|terms| terms.mode);
+        own.map_or(self.mode, |own| self.mode.lower(own))
+    }
+}
+
 impl Default for RefundPolicy {
     fn default() -> Self {
         Self {
+            approval_ttl_secs: 24 * HOUR_SECS,
             auto_limit_sen: 1_000_000 * SEN_PER_RUPIAH,
             breaker: RefundBreaker::default(),
+            by_cause: ByCause::default(),
             counter_evidence: CounterEvidence::default(),
             daily_budget_sen: 20_000_000 * SEN_PER_RUPIAH,
             min_refund_sen: SEN_PER_RUPIAH,
@@ -243,17 +303,35 @@ mod tests {
     #[test]
     fn canonical_form_has_its_keys_in_alphabetical_order() {
         let written = serde_json::to_string(&Policy::default()).unwrap();
+        let breaker = "\"breaker\":{\"count_per_day\":null,\"count_per_hour\":null,\"ratio_per_day_percent\":null,\
+             \"ratio_per_hour_percent\":null,\"sen_per_day\":null,\"sen_per_hour\":null}";
+        let causes = FlagActions::CONFIGURABLE.map(|flag| format!("\"{flag}\":{{{breaker},\"mode\":null}}")).join(",");
         assert_eq!(
             written,
-            "{\"close_answers\":3,\"close_spread_secs\":7200,\"confirm_after_secs\":60,\"flags\":{\"duplicate_payment\":\"hold\",\
-             \"overpaid\":\"refund_difference\",\"paid_after_cancel\":\"refund_full\",\"paid_after_close\":\"hold\",\"paid_late\":\"hold\",\
-             \"underpaid\":\"hold\"},\"refunds\":{\"auto_limit_sen\":100000000,\"breaker\":{\"count_per_day\":null,\"count_per_hour\":null,\
-             \"ratio_per_day_percent\":null,\"ratio_per_hour_percent\":null,\"sen_per_day\":null,\"sen_per_hour\":null},\
-             \"counter_evidence\":{\"same_amount\":false,\"same_payment\":true,\"within_secs\":900},\
-             \"daily_budget_sen\":2000000000,\"min_refund_sen\":100,\"mode\":\"propose\",\"resends\":5},\"stuck_after_secs\":86400,\
-             \"watch_secs\":172800}"
+            format!(
+                "{{\"close_answers\":3,\"close_spread_secs\":7200,\"confirm_after_secs\":60,\"flags\":{{\"duplicate_payment\":\"hold\",\
+                 \"overpaid\":\"refund_difference\",\"paid_after_cancel\":\"refund_full\",\"paid_after_close\":\"hold\",\"paid_late\":\"hold\",\
+                 \"underpaid\":\"hold\"}},\"refunds\":{{\"approval_ttl_secs\":86400,\"auto_limit_sen\":100000000,{breaker},\"by_cause\":{{{causes}}},\
+                 \"counter_evidence\":{{\"same_amount\":false,\"same_payment\":true,\"within_secs\":900}},\
+                 \"daily_budget_sen\":2000000000,\"min_refund_sen\":100,\"mode\":\"propose\",\"resends\":5}},\"stuck_after_secs\":86400,\
+                 \"watch_secs\":172800}}"
+            )
         );
         assert_eq!(serde_json::from_str::<Policy>(&written).unwrap(), Policy::default());
+    }
+
+    #[test]
+    fn a_causes_own_mode_only_ever_lowers() {
+        use RefundMode::{Auto, Off, Propose};
+        let mut policy = RefundPolicy { mode: Auto, ..RefundPolicy::default() };
+        policy.by_cause.overpaid.mode = Some(Propose);
+        assert_eq!(
+            [policy.mode_of("overpaid"), policy.mode_of("paid_late"), policy.mode_of("requested")],
+            [Propose, Auto, Auto]
+        );
+        policy.by_cause.overpaid.mode = Some(Auto);
+        policy.mode = Off;
+        assert_eq!(policy.mode_of("overpaid"), Off);
     }
 
     #[test]

@@ -231,8 +231,14 @@ pub struct Refund {
     pub state: RefundState,
     /// Who proposed it.
     pub proposed_by: String,
+    /// What the person said who proposed it; `None` where the policy did.
+    pub why: Option<String>,
     /// Who approved it; `POLICY_ACTOR` where the policy did alone.
     pub approved_by: Option<String>,
+    /// When, database time; an approval by a person ends `approval_ttl` after it.
+    pub approved_at: Option<DateTime<Utc>>,
+    /// Who denied it.
+    pub denied_by: Option<String>,
     /// What the approval stands on (`saga::content_hash`).
     pub content_hash: String,
     /// The idempotency handle; minted at `reserved`.

@@ -159,8 +159,11 @@ fn reserved(case: &Case, ladder: &[i64], policy: &Policy, now: DateTime<Utc>) ->
 /// changed since the last decision was written. `Err` names what does not.
 fn still_stands(case: &Case, refund: &Refund, terms: &Terms<'_>, now: DateTime<Utc>) -> Result<(), String> {
     let policy = terms.policy;
-    if policy.refunds.mode == RefundMode::Off {
+    if case.refund_mode(policy, refund.cause) == RefundMode::Off {
         return Err("refunds are switched off".into());
+    }
+    if case.is_disputed() {
+        return Err("a dispute is open: nothing leaves until it is over".into());
     }
     if refund.content_hash != content_hash(case, Some(refund.id)) {
         return Err("what was approved is no longer what is known: approve it again".into());
@@ -176,9 +179,9 @@ fn still_stands(case: &Case, refund: &Refund, terms: &Terms<'_>, now: DateTime<U
         return Err("the order was fulfilled: no rule takes its money back".into());
     }
     if refund.is_approved_by_person() {
-        return Ok(());
+        return approval_is_young(refund, policy, now);
     }
-    if policy.refunds.mode != RefundMode::Auto {
+    if case.refund_mode(policy, refund.cause) != RefundMode::Auto {
         return Err("the policy no longer approves refunds alone".into());
     }
     if refund.amount > Sen::new(policy.refunds.auto_limit_sen) {
@@ -188,6 +191,15 @@ fn still_stands(case: &Case, refund: &Refund, terms: &Terms<'_>, now: DateTime<U
         return Err("another amount is owed now".into());
     }
     Ok(())
+}
+
+/// A person agreed to what he saw, on the day he saw it. A number that is out there is past that.
+fn approval_is_young(refund: &Refund, policy: &Policy, now: DateTime<Utc>) -> Result<(), String> {
+    let ends = refund.approved_at.map(|at| later(at, policy.refunds.approval_ttl_secs));
+    if refund.unanswered || ends.is_none_or(|ends| now < ends) {
+        return Ok(());
+    }
+    Err("the approval is older than approval_ttl: approve it again".into())
 }
 
 /// Finds out the fate of a refund that nobody knows, and repeats it only where a repeat is proved to act once.
@@ -222,7 +234,7 @@ fn unknown(case: &Case, refund: &Refund, ability: &RefundAbility, policy: &Polic
     {
         return Step::CallPerson(Flag::RefundUnknown);
     }
-    if policy.refunds.mode == RefundMode::Off {
+    if case.refund_mode(policy, refund.cause) == RefundMode::Off {
         return Step::Blocked { reason: "refunds are switched off; this one is still unknown".into(), until: None };
     }
     if matches!(decide::paid_at(case).map(|at| ability.window.door(at, now)), Some(Door::Closed(_))) {

@@ -111,6 +111,8 @@ pub enum Flag {
     Underpaid,
     /// More than expected.
     Overpaid,
+    /// A person proposed to return money that no other cause owes.
+    Requested,
     /// A refund is owed and cannot go by API, or was refused, or is out of budget.
     RefundBlocked,
     /// Neither closed nor paid long after the watch.
@@ -127,7 +129,7 @@ pub enum Flag {
 
 impl Flag {
     /// Every flag, in the order of causes.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Currency,
         Self::Scale,
         Self::Identity,
@@ -144,6 +146,7 @@ impl Flag {
         Self::DuplicatePayment,
         Self::Underpaid,
         Self::Overpaid,
+        Self::Requested,
         Self::RefundBlocked,
         Self::Stuck,
         Self::TimeSkew,
@@ -171,6 +174,7 @@ impl Flag {
             Self::DuplicatePayment => "duplicate_payment",
             Self::Underpaid => "underpaid",
             Self::Overpaid => "overpaid",
+            Self::Requested => "requested",
             Self::RefundBlocked => "refund_blocked",
             Self::Stuck => "stuck",
             Self::TimeSkew => "time_skew",
@@ -192,7 +196,7 @@ impl Flag {
 
     /// A cause for which money may be owed back, in the order of causes.
     pub fn is_cause(self) -> bool {
-        self > Self::RefundAmountDiffers && self <= Self::Overpaid
+        self > Self::RefundAmountDiffers && self <= Self::Requested
     }
 
     /// Leaves the column when healed; a resolved mismatch stays listed.
@@ -200,6 +204,7 @@ impl Flag {
         matches!(
             self,
             Self::Identity
+                | Self::Requested
                 | Self::RefundUnknown
                 | Self::RefundBlocked
                 | Self::Stuck

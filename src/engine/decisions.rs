@@ -55,22 +55,48 @@ pub struct Occasion {
     pub release_lease: bool,
     /// A saga step saved these refunds itself; they still belong into the journal.
     pub refund_moved: bool,
+    /// Who decided, where a person did.
+    pub act: Option<Act>,
+}
+
+/// What a person did, for the journal.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Act {
+    /// Who.
+    pub by: String,
+    /// Who asked for it before, where it took two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
+    /// What he said.
+    pub why: String,
 }
 
 impl Occasion {
     /// One answer to one query.
     pub fn answer(release_lease: bool) -> Self {
-        Self { kind: "decision".into(), checks: 1, answered: true, release_lease, refund_moved: false }
+        Self { kind: "decision".into(), checks: 1, answered: true, release_lease, refund_moved: false, act: None }
     }
 
     /// A step of the saga.
     pub fn refund(kind: &str) -> Self {
-        Self { kind: kind.into(), checks: 0, answered: false, release_lease: false, refund_moved: true }
+        Self { kind: kind.into(), checks: 0, answered: false, release_lease: false, refund_moved: true, act: None }
     }
 
     /// Nothing new was said; time or the configuration moved.
     pub fn look() -> Self {
-        Self { kind: "decision".into(), checks: 0, answered: false, release_lease: true, refund_moved: false }
+        Self {
+            kind: "decision".into(),
+            checks: 0,
+            answered: false,
+            release_lease: true,
+            refund_moved: false,
+            act: None,
+        }
+    }
+
+    /// A person decided; written down even where nothing else changes.
+    pub fn person(kind: &str, act: Act) -> Self {
+        Self { act: Some(act), ..Self::refund(kind) }
     }
 }
 
@@ -78,13 +104,14 @@ impl Written {
     /// Decides a case as it stands in memory and adds all that follows. The case is left as decided.
     pub fn decide(&mut self, loaded: &mut Loaded, rulebook: &Rulebook, now: DateTime<Utc>, occasion: &Occasion) {
         let before = loaded.case.prior.clone();
-        let mut decision = self.decide_once(loaded, rulebook, now, &occasion.kind, occasion.refund_moved);
+        let mut decision = self.decide_once(loaded, rulebook, now, occasion);
+        let again = Occasion { refund_moved: false, act: None, ..occasion.clone() };
         for _ in 0..AGAIN_MAX {
             // What expired made room: the same facts may ask for another refund.
             if !decision.actions.iter().any(|a| matches!(a, Action::Expire { .. })) {
                 break;
             }
-            decision = self.decide_once(loaded, rulebook, now, &occasion.kind, false);
+            decision = self.decide_once(loaded, rulebook, now, &again);
         }
         if before.state != decision.state || before.flags != decision.flags {
             self.batch.notices.push(notice(loaded, &decision));
@@ -98,9 +125,14 @@ impl Written {
     }
 
     /// Decides once and gives the entry that would be written, whether anything changed or not. Writes nothing.
-    pub(crate) fn again(loaded: &mut Loaded, rulebook: &Rulebook, now: DateTime<Utc>, kind: &str) -> Option<Entry> {
+    pub(crate) fn again(
+        loaded: &mut Loaded,
+        rulebook: &Rulebook,
+        now: DateTime<Utc>,
+        occasion: &Occasion,
+    ) -> Option<Entry> {
         let mut written = Self::default();
-        drop(written.decide_once(loaded, rulebook, now, kind, true));
+        drop(written.decide_once(loaded, rulebook, now, occasion));
         written.batch.entries.pop()
     }
 
@@ -109,12 +141,11 @@ impl Written {
         loaded: &mut Loaded,
         rulebook: &Rulebook,
         now: DateTime<Utc>,
-        kind: &str,
-        moved: bool,
+        occasion: &Occasion,
     ) -> Decision {
         let decision = decide::decide(&loaded.case, &rulebook.terms(&loaded.case.order.account), now);
         let prior = &loaded.case.prior;
-        let changed = moved
+        let changed = occasion.refund_moved
             || prior.state != decision.state
             || prior.flags != decision.flags
             || prior.closed_seq != decision.closed_seq
@@ -133,7 +164,7 @@ impl Written {
         }
         loaded.case.balances.retain(|_, sen| *sen != 0);
         if changed {
-            let entry = entry(loaded, rulebook, &decision, now, kind, given.as_deref());
+            let entry = entry(loaded, rulebook, &decision, now, occasion, given.as_deref());
             loaded.journal_no = entry.entry_no;
             loaded.journal_hash = Some(entry.hash.to_vec());
             self.batch.entries.push(entry);
@@ -225,7 +256,8 @@ impl Written {
     }
 }
 
-fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Refund {
+/// A refund of the policy, not yet stored.
+pub(crate) fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Refund {
     Refund {
         id: 0,
         cause,
@@ -234,7 +266,10 @@ fn proposal(cause: Flag, amount: Sen, approve: bool, content_hash: String) -> Re
         amount,
         state: if approve { RefundState::Approved } else { RefundState::Proposed },
         proposed_by: POLICY_ACTOR.into(),
+        why: None,
         approved_by: approve.then(|| POLICY_ACTOR.into()),
+        approved_at: None,
+        denied_by: None,
         content_hash,
         partner_refund_no: None,
         request_body: None,
@@ -295,18 +330,18 @@ fn entry(
     rulebook: &Rulebook,
     decision: &Decision,
     now: DateTime<Utc>,
-    kind: &str,
+    occasion: &Occasion,
     given: Option<&[Refund]>,
 ) -> Entry {
     let case = &loaded.case;
-    let content = json_text(&Content::of(loaded, rulebook, decision, now, kind, given));
+    let content = json_text(&Content::of(loaded, rulebook, decision, now, occasion, given));
     let prev_hash: Link = loaded.journal_hash.as_deref().and_then(|h| h.try_into().ok()).unwrap_or(chain::GENESIS);
     Entry {
         transaction_id: case.order.id,
         entry_no: loaded.journal_no.saturating_add(1),
         at: now,
         upto_seq: loaded.seq,
-        kind: kind.to_owned(),
+        kind: occasion.kind.clone(),
         state: decision.state,
         hash: chain::link(&prev_hash, &content),
         content,

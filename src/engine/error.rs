@@ -74,6 +74,15 @@ pub enum EngineError {
     /// Somebody else works on it right now.
     #[error("{0}: somebody else is working on it; try again")]
     Busy(String),
+    /// A token that proves nobody.
+    #[error("the token is refused: {0}")]
+    Token(&'static str),
+    /// Somebody who may not.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Where things stand, this cannot be done.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl EngineError {
@@ -91,6 +100,9 @@ impl EngineError {
             | Self::Ambiguous { .. }
             | Self::UnknownAccount { .. }
             | Self::Account { .. }
+            | Self::Token(_)
+            | Self::Forbidden(_)
+            | Self::Refused(_)
             | Self::Transfer(_)
             | Self::Export(_)
             | Self::ExportVersion(_)

@@ -24,7 +24,7 @@ use crate::{
         Store, StoreError, cases, now_in,
         reads::{
             RefundRow, TransactionRow, as_rupiah,
-            evidence::{AttemptRow, ChangeRow, EntryRow, FactRow},
+            evidence::{AttemptRow, ChangeRow, EntryRow, FactRow, ResolutionRow},
         },
     },
 };
@@ -105,6 +105,8 @@ pub struct Explanation {
     pub facts: Vec<FactTold>,
     /// What the merchant changed, by sequence.
     pub changes: Vec<ChangeRow>,
+    /// What people decided, by sequence.
+    pub resolutions: Vec<ResolutionRow>,
     /// Refunds and how they are known.
     pub refunds: Vec<RefundRow>,
     /// Calls of refunds.
@@ -151,6 +153,7 @@ pub async fn explain(
         last_answer: evidence.last_body.as_deref().map(excerpt),
         facts: facts.collect(),
         changes: evidence.changes,
+        resolutions: evidence.resolutions,
         attempts: evidence.attempts,
         journal: evidence.journal,
         refunds,

@@ -1,5 +1,7 @@
 //! From what a person types to the row he means, and what a person can do about a row that does not reconcile.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -12,7 +14,8 @@ use crate::{
     engine::EngineError,
     store::{
         Store,
-        reads::{RefundRow, TransactionRow, as_rupiah},
+        control::Care,
+        reads::{RefundRow, TransactionFilter, TransactionRow, as_rupiah},
     },
 };
 
@@ -60,11 +63,29 @@ pub struct ExceptionRow {
     pub why: &'static str,
     /// What helps.
     pub next_step: &'static str,
+    /// Who looks after it, and what waits for a second person.
+    #[serde(flatten)]
+    pub care: Care,
+}
+
+/// The exceptions that pass a filter, with who looks after them.
+pub async fn exceptions(store: &Store, filter: &TransactionFilter) -> Result<Vec<ExceptionRow>, EngineError> {
+    let rows = store.list_transactions(filter).await?;
+    let now = store.now().await?;
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let mut care: BTreeMap<i64, Care> = store.care(&ids).await?.into_iter().map(|c| (c.transaction_id, c)).collect();
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let care = care.remove(&row.id).unwrap_or_default();
+            ExceptionRow::of(row, care, now)
+        })
+        .collect())
 }
 
 impl ExceptionRow {
     /// Reads a row as an exception at a time.
-    pub fn of(row: TransactionRow, now: DateTime<Utc>) -> Self {
+    pub fn of(row: TransactionRow, care: Care, now: DateTime<Utc>) -> Self {
         let (why, next_step) = deciding_flag(&row).map_or_else(|| state_words(row.state), flag_words);
         Self {
             age_secs: secs_between(row.created_at, now).max(0),
@@ -74,6 +95,7 @@ impl ExceptionRow {
             },
             why,
             next_step,
+            care,
             row,
         }
     }
@@ -115,6 +137,7 @@ pub const fn flag_words(flag: Flag) -> (&'static str, &'static str) {
         Flag::DuplicatePayment => ("two payments for one order", "return the second one"),
         Flag::Underpaid => ("paid less than expected", "collect the rest, accept it, or return the money"),
         Flag::Overpaid => ("paid more than expected", "approve the refund of the difference"),
+        Flag::Requested => ("a person asked to return money", "approve or deny the refund"),
         Flag::RefundBlocked => {
             ("a refund is owed and cannot go by itself", "see the refund's reason; return it by hand")
         }

@@ -3,11 +3,13 @@
 //! Invariant: no function here holds a database transaction while it calls a provider. `check` and `refund` call with
 //! no transaction open; `settle` and the saga's steps write with no provider in scope.
 
+pub mod approvals;
 pub mod budget;
 pub mod ask_raw;
 pub mod by_hand;
 pub mod check;
 pub mod clock;
+pub mod control;
 mod counted;
 pub mod day_report;
 pub mod decisions;
@@ -20,6 +22,7 @@ pub mod ingest;
 pub mod lookup;
 pub mod qr_cancel;
 pub mod reconcile;
+pub mod people;
 pub mod refund;
 mod refund_call;
 mod refund_limits;

@@ -181,6 +181,9 @@ impl At<'_> {
                 .block(format!("refunds of this account are stopped: {why}"), later(self.now, BLOCKED_SECS))
                 .await;
         }
+        if control.ceiling < self.row.case.ceiling {
+            return Ok(Next::Again);
+        }
         let partial = self.row.case.paid_amount().is_some_and(|paid| !self.refund.is_full(paid));
         if partial && !control.partial_proven {
             match control.partial_canary {

@@ -136,7 +136,7 @@ async fn decide_again<'a>(
         return cannot("the policy or the profile that it names is not kept");
     };
     let Some(mut row) = past.before(nth) else { return cannot("what stood before it cannot be read") };
-    let again = Written::again(&mut row, rulebook, remembered.at, &remembered.kind);
+    let again = Written::again(&mut row, rulebook, remembered.at, &remembered.occasion());
     let text = again.map(|entry| entry.content).unwrap_or_default();
     Ok((text != entry.content).then(|| (entry, fields(&entry.content, &text))))
 }

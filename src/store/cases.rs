@@ -16,7 +16,9 @@ use crate::{
         posting::LedgerAccount,
         qris::Qris,
         refund::{Candidate, CandidateWhy, Channel, Proof, Refund, RefundState, Transfer},
+        resolution::{About, Resolution, ResolutionKind},
         state::{Flag, Flags, State},
+        switch::Level,
     },
     store::{StoreError, Tx, error::inconsistent},
 };
@@ -76,7 +78,7 @@ const CHANGES: &str = "-- store::cases::changes
 select transaction_id, seq, at, status_from, status_to from rekon.order_changes where transaction_id = any($1) order by transaction_id, seq";
 
 const REFUNDS: &str = "-- store::cases::refunds
-select r.id, r.transaction_id, r.cause, r.channel, r.sequence, (r.amount * 100)::bigint as amount, r.state, r.proposed_by, r.approved_by,
+select r.id, r.transaction_id, r.cause, r.channel, r.sequence, (r.amount * 100)::bigint as amount, r.state, r.proposed_by, r.why, r.approved_by, r.approved_at, r.denied_by,
        r.content_hash, r.partner_refund_no, r.request_body, r.attempts, r.unanswered, r.last_sent_at, r.last_ended_at, r.refund_no, r.proof,
        r.reason, r.blocked, r.resends, r.put_off_since, r.put_off_until, r.api_closed, r.needs_person, r.candidate_id, r.candidate_why,
        c.partner_reference_no as candidate_reference_no, r.window_ends_at, r.bank_reference, r.transferred_by
@@ -87,8 +89,19 @@ const BALANCES: &str = "-- store::cases::balances
 select transaction_id, account, (sum(debit - credit) * 100)::bigint as sen
   from rekon.postings where transaction_id = any($1) group by transaction_id, account having sum(debit - credit) <> 0";
 
-const OUTAGES: &str = "-- store::cases::outages
-select account, from_at, until_at from rekon.outages where account = any($1) and coalesce(until_at, 'infinity') > $2 order by from_at";
+const RESOLUTIONS: &str = "-- store::cases::resolutions
+select r.transaction_id, r.seq, r.at, r.kind, r.flag, r.refund_id, (r.amount * 100)::bigint as amount,
+       coalesce(asked.made_by, r.made_by) as made_by, case when asked.id is not null then r.made_by end as confirmed_by,
+       coalesce(asked.reason, r.reason) as reason
+  from rekon.resolutions r left join rekon.resolutions asked on asked.id = r.confirms
+ where r.transaction_id = any($1) and r.seq is not null order by r.transaction_id, r.seq";
+
+// What the rows of an account share: its outages, and how far its switches let rekon go.
+const ACCOUNTS: &str = "-- store::cases::accounts
+select account, from_at, until_at, null as ceiling from rekon.outages where account = any($1) and coalesce(until_at, 'infinity') > $2
+union all
+select a, null, null, rekon.ceiling(a) from unnest($1::text[]) as a
+order by from_at";
 
 /// Locks the rows, in the order of their ids, and loads their cases. Rows that do not exist are left out.
 pub async fn lock(tx: &mut Tx, ids: &[i64]) -> Result<Vec<Loaded>, StoreError> {
@@ -108,14 +121,18 @@ async fn load(tx: &mut Tx, ids: &[i64], statement: &'static str) -> Result<Vec<L
     if !with_history.is_empty() {
         history = History::load(tx, &with_history).await?;
     }
-    let outages = outages(tx, &loaded).await?;
+    let shared = shared(tx, &loaded).await?;
     for l in &mut loaded {
         let id = l.case.order.id;
         l.case.facts = history.facts.remove(&id).unwrap_or_default();
         l.case.changes = history.changes.remove(&id).unwrap_or_default();
         l.case.refunds = history.refunds.remove(&id).unwrap_or_default();
         l.case.balances = history.balances.remove(&id).unwrap_or_default();
-        l.case.outages = outages.get(&l.case.order.account).cloned().unwrap_or_default();
+        l.case.resolutions = history.resolutions.remove(&id).unwrap_or_default();
+        if let Some((outages, ceiling)) = shared.get(&l.case.order.account) {
+            l.case.outages.clone_from(outages);
+            l.case.ceiling = *ceiling;
+        }
     }
     Ok(loaded)
 }
@@ -126,6 +143,7 @@ struct History {
     changes: HashMap<i64, Vec<OrderChange>>,
     refunds: HashMap<i64, Vec<Refund>>,
     balances: HashMap<i64, BTreeMap<LedgerAccount, i64>>,
+    resolutions: HashMap<i64, Vec<Resolution>>,
 }
 
 impl History {
@@ -146,6 +164,9 @@ impl History {
         for row in sqlx::query(REFUNDS).bind(ids).fetch_all(&mut **tx).await? {
             history.refunds.entry(row.try_get("transaction_id")?).or_default().push(row_to_refund(&row)?);
         }
+        for row in sqlx::query(RESOLUTIONS).bind(ids).fetch_all(&mut **tx).await? {
+            history.resolutions.entry(row.try_get("transaction_id")?).or_default().push(row_to_resolution(&row)?);
+        }
         for row in sqlx::query(BALANCES).bind(ids).fetch_all(&mut **tx).await? {
             let word: String = row.try_get("account")?;
             let account = LedgerAccount::from_word(&word).ok_or_else(|| inconsistent("postings", "account", &word))?;
@@ -155,16 +176,45 @@ impl History {
     }
 }
 
-async fn outages(tx: &mut Tx, loaded: &[Loaded]) -> Result<HashMap<String, Vec<Outage>>, StoreError> {
+/// Outages and the ceiling, by account.
+async fn shared(tx: &mut Tx, loaded: &[Loaded]) -> Result<HashMap<String, (Vec<Outage>, Level)>, StoreError> {
     let accounts: BTreeSet<String> = loaded.iter().map(|l| l.case.order.account.clone()).collect();
     let Some(oldest) = loaded.iter().map(|l| l.case.order.created_at).min() else { return Ok(HashMap::new()) };
     let accounts: Vec<String> = accounts.into_iter().collect();
-    let mut outages: HashMap<String, Vec<Outage>> = HashMap::new();
-    for row in sqlx::query(OUTAGES).bind(&accounts).bind(oldest).fetch_all(&mut **tx).await? {
-        let outage = Outage { from: row.try_get("from_at")?, until: row.try_get("until_at")? };
-        outages.entry(row.try_get("account")?).or_default().push(outage);
+    let mut shared: HashMap<String, (Vec<Outage>, Level)> = HashMap::new();
+    for row in sqlx::query(ACCOUNTS).bind(&accounts).bind(oldest).fetch_all(&mut **tx).await? {
+        let (outages, ceiling) = shared.entry(row.try_get("account")?).or_default();
+        match row.try_get::<Option<String>, _>("ceiling")? {
+            Some(word) => *ceiling = level(&word)?,
+            None => outages.push(Outage { from: row.try_get("from_at")?, until: row.try_get("until_at")? }),
+        }
     }
-    Ok(outages)
+    Ok(shared)
+}
+
+/// A rung by its word.
+pub(crate) fn level(word: &str) -> Result<Level, StoreError> {
+    Level::from_word(word).ok_or_else(|| inconsistent("switches", "level", word))
+}
+
+fn row_to_resolution(row: &PgRow) -> Result<Resolution, StoreError> {
+    let kind: String = row.try_get("kind")?;
+    let flag: Option<String> = row.try_get("flag")?;
+    Ok(Resolution {
+        seq: row.try_get("seq")?,
+        at: row.try_get("at")?,
+        kind: ResolutionKind::from_word(&kind).ok_or_else(|| inconsistent("resolutions", "kind", &kind))?,
+        about: About {
+            flag: flag
+                .map(|word| Flag::from_word(&word).ok_or_else(|| inconsistent("resolutions", "flag", &word)))
+                .transpose()?,
+            refund_id: row.try_get("refund_id")?,
+            amount: sen_opt(row, "amount")?,
+        },
+        made_by: row.try_get("made_by")?,
+        confirmed_by: row.try_get("confirmed_by")?,
+        reason: row.try_get("reason")?,
+    })
 }
 
 /// Sen from a `bigint` column.
@@ -226,6 +276,8 @@ fn row_to_loaded(row: &PgRow) -> Result<Loaded, StoreError> {
             duplicate_reference: row.try_get("duplicate_reference")?,
             qr_cancel_asked: row.try_get("qr_cancel_asked")?,
             outages: Vec::new(),
+            resolutions: Vec::new(),
+            ceiling: Level::Auto,
             refunded_outside: sen(row, "refunded_outside")?,
             balances: BTreeMap::new(),
         },
@@ -302,7 +354,10 @@ fn row_to_refund(row: &PgRow) -> Result<Refund, StoreError> {
         amount: sen(row, "amount")?,
         state: RefundState::from_word(&state).ok_or_else(|| inconsistent("refund_saga", "state", &state))?,
         proposed_by: row.try_get("proposed_by")?,
+        why: row.try_get("why")?,
         approved_by: row.try_get("approved_by")?,
+        approved_at: row.try_get("approved_at")?,
+        denied_by: row.try_get("denied_by")?,
         content_hash: row.try_get("content_hash")?,
         partner_refund_no: row.try_get("partner_refund_no")?,
         request_body: row.try_get("request_body")?,

@@ -82,6 +82,8 @@ const STATEMENTS: &[Statement] = &[
     },
     Statement { metric: c::TRANSFERS, sql: TRANSFERS, unit: Value::Count, given: Given::AccountsAndRest },
     Statement { metric: c::REFUNDS_STOPPED, sql: REFUNDS_STOPPED, unit: Value::Count, given: Given::Accounts },
+    Statement { metric: c::REFUND_BREAKER_OPEN, sql: REFUND_BREAKER, unit: Value::Count, given: Given::Accounts },
+    Statement { metric: c::SWITCH_LOWERED, sql: SWITCH_LOWERED, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::BREAKER_OPEN, sql: BREAKER_OPEN, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::RUN_LAST_SUCCESS, sql: RUN_LAST_SUCCESS, unit: Value::Count, given: Given::Jobs },
     Statement { metric: c::INVARIANT_VIOLATIONS, sql: INVARIANTS, unit: Value::Count, given: Given::Nothing },
@@ -157,6 +159,12 @@ select case when t.account = any($1) then t.account else $2 end, r.state, count(
 
 const REFUNDS_STOPPED: &str = "-- store::gauges::refunds_stopped
 select account, 1::bigint from rekon.account_controls where account = any($1) and refunds_stopped is not null";
+
+const REFUND_BREAKER: &str = "-- store::gauges::refund_breaker
+select account, 1::bigint from rekon.account_controls where account = any($1) and breaker_opened_at is not null";
+
+const SWITCH_LOWERED: &str = "-- store::gauges::switch_lowered
+select a, 4 - rekon.rung(rekon.ceiling(a))::bigint from unnest($1::text[]) as a";
 
 const BREAKER_OPEN: &str = "-- store::gauges::breaker_open
 select account, 1::bigint from rekon.breakers where account = any($1) and opened_at is not null";

@@ -177,12 +177,17 @@ pub struct RefundRow {
     pub bank_reference: Option<String>,
     /// Who made that transfer.
     pub transferred_by: Option<String>,
+    /// What the proposing person said.
+    pub why: Option<String>,
+    /// Who denied it.
+    pub denied_by: Option<String>,
 }
 
 const REFUNDS: &str = "-- store::reads::refunds
 select refund_id, account, partner_reference_no, cause, (amount * 100)::bigint as amount, state, partner_refund_no, refund_no, proof, reason,
        proposed_by, approved_by, attempts, proposed_at, approved_at, reserved_at, last_sent_at, ended_at,
-       channel, blocked, put_off_until, window_ends_at, candidate_why, candidate_reference_no, bank_reference, transferred_by
+       channel, blocked, put_off_until, window_ends_at, candidate_why, candidate_reference_no, bank_reference, transferred_by,
+       why, denied_by
   from rekon.refunds
  where ($1::text is null or state = $1) and ($2::text is null or account = $2) and ($3::bigint is null or refund_id < $3)
    and ($5::text is null or channel = $5)
@@ -191,14 +196,15 @@ select refund_id, account, partner_reference_no, cause, (amount * 100)::bigint a
 const REFUND: &str = "-- store::reads::refund
 select refund_id, account, partner_reference_no, cause, (amount * 100)::bigint as amount, state, partner_refund_no, refund_no, proof, reason,
        proposed_by, approved_by, attempts, proposed_at, approved_at, reserved_at, last_sent_at, ended_at,
-       channel, blocked, put_off_until, window_ends_at, candidate_why, candidate_reference_no, bank_reference, transferred_by
+       channel, blocked, put_off_until, window_ends_at, candidate_why, candidate_reference_no, bank_reference, transferred_by,
+       why, denied_by
   from rekon.refunds where partner_refund_no = $1 or refund_id = $2 order by refund_id";
 
 const REFUNDS_OF: &str = "-- store::reads::refunds_of
 select r.id as refund_id, t.account, t.partner_reference_no, r.cause, (r.amount * 100)::bigint as amount, r.state, r.partner_refund_no, r.refund_no,
        r.proof, r.reason, r.proposed_by, r.approved_by, r.attempts, r.proposed_at, r.approved_at, r.reserved_at, r.last_sent_at, r.ended_at,
        r.channel, r.blocked, r.put_off_until, r.window_ends_at, r.candidate_why, c.partner_reference_no as candidate_reference_no, r.bank_reference,
-       r.transferred_by
+       r.transferred_by, r.why, r.denied_by
   from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id left join rekon.transactions c on c.id = r.candidate_id
  where r.transaction_id = $1 order by r.id";
 
@@ -341,5 +347,7 @@ fn refund(row: &PgRow) -> Result<RefundRow, StoreError> {
         candidate_why: row.try_get("candidate_why")?,
         bank_reference: row.try_get("bank_reference")?,
         transferred_by: row.try_get("transferred_by")?,
+        why: row.try_get("why")?,
+        denied_by: row.try_get("denied_by")?,
     })
 }

@@ -5,8 +5,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::Row;
 
 use crate::{
-    domain::{money::Sen, refund::Refund, state::Flag},
-    store::{Store, StoreError, Tx, cases::sen},
+    domain::{money::Sen, refund::Refund, state::Flag, switch::Level},
+    store::{
+        Store, StoreError, Tx,
+        cases::{self, sen},
+    },
 };
 
 /// An attempt's end.
@@ -29,6 +32,8 @@ pub struct AttemptEnd {
 pub struct AccountControl {
     /// Why no refund leaves, if none does.
     pub refunds_stopped: Option<String>,
+    /// How far switches and breaker let refunds go; nobody turns them until the transaction is over.
+    pub ceiling: Level,
     /// A partial refund's echo was right once.
     pub partial_proven: bool,
     /// The one partial refund that may go before that.
@@ -54,10 +59,10 @@ pub struct Flow {
 
 const PROPOSE: &str = "-- store::refunds::propose
 insert into rekon.refund_saga (transaction_id, cause, sequence, amount, state, proposed_by, approved_by, approved_at, content_hash, next_at,
-  channel, reason, window_ends_at)
+  channel, reason, window_ends_at, why)
 values ($1, $2, coalesce((select max(sequence) filter (where partner_refund_no is not null) from rekon.refund_saga where transaction_id = $1 and cause = $2), 0) + 1,
         $3::bigint::numeric / 100, case when $5::text is null then 'proposed' else 'approved' end, $4, $5,
-        case when $5::text is null then null else clock_timestamp() end, $6, $7, $8, $9, $10)
+        case when $5::text is null then null else clock_timestamp() end, $6, $7, $8, $9, $10, $11)
 returning id, sequence";
 
 const SAVE: &str = "-- store::refunds::save
@@ -66,7 +71,7 @@ update rekon.refund_saga
        content_hash = $4, partner_refund_no = $5, request_body = $6, attempts = $7, unanswered = $8, last_sent_at = $9, last_ended_at = $10,
        refund_no = $11, proof = $12, reason = $13, needs_person = $14, next_at = $15, blocked = $17, resends = $18,
        channel = $19, put_off_since = $20, put_off_until = $21, api_closed = $22, candidate_id = $23, candidate_why = $24,
-       bank_reference = $25, transferred_by = $26, window_ends_at = $27,
+       bank_reference = $25, transferred_by = $26, window_ends_at = $27, denied_by = $28,
        reserved_at = case when $2 = 'reserved' and state = 'approved' then clock_timestamp() else reserved_at end,
        ended_at = case when $2 in ('confirmed', 'refused', 'denied', 'expired') then clock_timestamp() end,
        lease_owner = case when $16 then null else lease_owner end, lease_until = case when $16 then null else lease_until end
@@ -80,12 +85,15 @@ update rekon.refund_saga set next_at = clock_timestamp()
  where transaction_id = any($1) and state in ('approved', 'reserved', 'unknown') and (next_at is null or next_at > clock_timestamp())
    and needs_person is distinct from 'refund_amount_differs'";
 
+// Of one cause or of all. Re-armed by two people, a breaker counts anew.
 const OUTGO: &str = "-- store::refunds::outgo
 select count(*) filter (where r.reserved_at > clock_timestamp() - interval '1 hour') as hour_count,
        coalesce(sum(r.amount) filter (where r.reserved_at > clock_timestamp() - interval '1 hour') * 100, 0)::bigint as hour_sen,
        count(*) as day_count, coalesce(sum(r.amount) * 100, 0)::bigint as day_sen
   from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id
- where t.account = $1 and r.reserved_at > clock_timestamp() - interval '1 day' and r.state in ('reserved', 'sending', 'unknown', 'confirmed')";
+ where t.account = $1 and ($2::text is null or r.cause = $2) and r.reserved_at > clock_timestamp() - interval '1 day'
+   and r.state in ('reserved', 'sending', 'unknown', 'confirmed')
+   and r.reserved_at > coalesce((select max(at) from rekon.rearms where account = $1 and confirms is not null), '-infinity')";
 
 const INCOME: &str = "-- store::refunds::income
 select coalesce(sum(paid_amount) filter (where paid_at > clock_timestamp() - interval '1 hour') * 100, 0)::bigint as hour_sen,
@@ -125,6 +133,13 @@ returning refunds_stopped, partial_proven, partial_canary";
 const UNDER_WAY: &str = "-- store::refunds::under_way
 select r.id from rekon.refund_saga r where r.id = $1 and r.state in ('reserved', 'sending', 'unknown')";
 
+// Likewise: whoever waited for a switch that is being turned must see it turned.
+const CEILING: &str = "-- store::refunds::ceiling
+select rekon.ceiling_held($1)";
+
+const OPEN_BREAKER: &str = "-- store::refunds::open_breaker
+update rekon.account_controls set breaker_opened_at = clock_timestamp(), breaker_reason = $2 where account = $1 and breaker_opened_at is null";
+
 const CANARY: &str = "-- store::refunds::canary
 update rekon.account_controls set partial_canary = $2, partial_proven = $3 where account = $1";
 
@@ -157,6 +172,7 @@ pub async fn propose(
         .bind(refund.channel.as_str())
         .bind(refund.reason.as_deref())
         .bind(refund.window_ends_at)
+        .bind(refund.why.as_deref())
         .fetch_one(&mut **tx)
         .await?;
     refund.id = row.try_get("id")?;
@@ -199,6 +215,7 @@ pub async fn save(
         .bind(refund.transfer.as_ref().map(|t| t.bank_reference.as_str()))
         .bind(refund.transfer.as_ref().map(|t| t.by.as_str()))
         .bind(refund.window_ends_at)
+        .bind(refund.denied_by.as_deref())
         .execute(&mut **tx)
         .await?;
     Ok(())
@@ -218,9 +235,9 @@ pub async fn wake_rows(tx: &mut Tx, transaction_ids: &[i64]) -> Result<(), Store
     Ok(())
 }
 
-/// What left and what came in lately. Call it under the account's control row, so that no two reservations count alike.
-pub async fn flow(tx: &mut Tx, account: &str) -> Result<Flow, StoreError> {
-    let out = sqlx::query(OUTGO).bind(account).fetch_one(&mut **tx).await?;
+/// What left, for one cause or for all, and what came in lately. Call it under the account's control row, so that no two reservations count alike.
+pub async fn flow(tx: &mut Tx, account: &str, cause: Option<Flag>) -> Result<Flow, StoreError> {
+    let out = sqlx::query(OUTGO).bind(account).bind(cause.map(Flag::as_str)).fetch_one(&mut **tx).await?;
     let income = sqlx::query(INCOME).bind(account).fetch_one(&mut **tx).await?;
     Ok(Flow {
         hour_count: out.try_get("hour_count")?,
@@ -286,7 +303,9 @@ pub async fn control(tx: &mut Tx, account: &str) -> Result<AccountControl, Store
         Some(id) => sqlx::query_scalar(UNDER_WAY).bind(id).fetch_optional(&mut **tx).await?,
         None => None,
     };
+    let ceiling: String = sqlx::query_scalar(CEILING).bind(account).fetch_one(&mut **tx).await?;
     Ok(AccountControl {
+        ceiling: cases::level(&ceiling)?,
         refunds_stopped: row.try_get("refunds_stopped")?,
         partial_proven: row.try_get("partial_proven")?,
         partial_canary,
@@ -296,6 +315,12 @@ pub async fn control(tx: &mut Tx, account: &str) -> Result<AccountControl, Store
 /// Sets which partial refund goes first, and whether one has proved itself.
 pub async fn set_canary(tx: &mut Tx, account: &str, canary: Option<i64>, proven: bool) -> Result<(), StoreError> {
     sqlx::query(CANARY).bind(account).bind(canary).bind(proven).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Opens an account's refund breaker: its refunds leave by two people only, until two people re-arm it.
+pub async fn open_breaker(tx: &mut Tx, account: &str, reason: &str) -> Result<(), StoreError> {
+    sqlx::query(OPEN_BREAKER).bind(account).bind(reason).execute(&mut **tx).await?;
     Ok(())
 }
 

@@ -296,7 +296,11 @@ catalogue! {
     TRANSFERS = "rekon_transfers_by_hand" Kind::DatabaseGauge, [ROW_ACCOUNT, Label { name: "state", words: Words::LiveRefundStates }],
         "Refunds that go by bank transfer and are not at their end; `sending` waits for the person who makes it.";
     REFUNDS_STOPPED = "rekon_refunds_stopped" Kind::DatabaseGauge, [ACCOUNT],
-        "1 while no refund leaves the account, because its refund breaker is open or a person stopped it.";
+        "1 while no refund leaves the account, because an answer or a proof contradicted how refunds work.";
+    REFUND_BREAKER_OPEN = "rekon_refund_breaker_open" Kind::DatabaseGauge, [ACCOUNT],
+        "1 while a limit of the refund breaker is passed and refunds leave the account by two people only.";
+    SWITCH_LOWERED = "rekon_switch_lowered" Kind::DatabaseGauge, [ACCOUNT],
+        "How far switches and refund breaker hold the account back: 0 auto, 1 propose, 2 post, 3 observe.";
     BREAKER_OPEN = "rekon_breaker_open" Kind::DatabaseGauge, [ACCOUNT],
         "1 while the account's circuit breaker is open and nobody asks its provider.";
     RUN_LAST_SUCCESS = "rekon_run_last_success_timestamp_seconds" Kind::DatabaseGauge, [JOB],

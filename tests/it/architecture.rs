@@ -59,7 +59,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ring", &["config", "providers", "engine", "sim"]),
     ("rust_xlsxwriter", &["report"]),
     ("rustls", &["providers", "cli"]),
-    ("secrecy", &["config", "providers", "store", "engine", "web"]),
+    ("secrecy", &["config", "providers", "store", "engine", "web", "cli"]),
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     // `domain` hashes the journal's chain; nothing else there computes a digest.

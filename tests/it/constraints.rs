@@ -1,11 +1,13 @@
 //! What the database refuses, proved by direct SQL: nobody who can write to it may break a rule of money by accident, and
 //! neither may we. Every test shows the refusal, by the constraint that stands for the rule, and the honest way that passes.
 
+mod control;
 mod evidence;
 mod merchant;
 mod money_out;
 mod notifications;
 mod order_changes;
+mod people;
 mod refunds;
 mod reservation;
 mod saga;

@@ -72,7 +72,7 @@ async fn a_changed_fact_breaks_every_entry_that_had_seen_it() {
     let found = after("update rekon.facts set amount = amount - 1 where seq = 1").await;
     assert!(
         !found.is_empty()
-            && found.iter().any(|f| f == "1 a fact or an order change that it had seen was changed")
+            && found.iter().any(|f| f == "1 a fact, an order change or a resolution that it had seen was changed")
             && found.iter().any(|f| f == "row fact #1 does not give its hash: it was changed"),
         "{found:?}"
     );

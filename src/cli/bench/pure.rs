@@ -122,6 +122,8 @@ fn case(account: &Account, ours: &str, theirs: &str, answer: Answer) -> Case {
         duplicate_reference: false,
         qr_cancel_asked: false,
         outages: Vec::new(),
+        resolutions: Vec::new(),
+        ceiling: crate::domain::switch::Level::Auto,
         refunded_outside: Sen::ZERO,
         balances: BTreeMap::new(),
     }

@@ -13,6 +13,7 @@ use crate::domain::{
     policy::Policy,
     profile::Profile,
     refund::RefundState,
+    resolution::ResolutionKind,
     state::{Flag, State},
 };
 
@@ -32,7 +33,7 @@ pub(super) fn next(
     verdict: &Verdict,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
-    if is_hinted(case) {
+    if is_hinted(case) || is_asked_for(case) {
         return Some(now);
     }
     let due = match verdict.state {
@@ -53,6 +54,12 @@ pub(super) fn next(
 fn is_hinted(case: &Case) -> bool {
     let hint = case.facts.iter().rev().find(|f| f.source == Source::Notification);
     hint.is_some_and(|hint| case.last_answer().is_none_or(|answer| answer.last_sent_at < hint.answered_at))
+}
+
+/// Did a person ask since the last question left?
+fn is_asked_for(case: &Case) -> bool {
+    let wish = case.resolutions.iter().rev().find(|r| r.kind == ResolutionKind::AskAgain);
+    wish.is_some_and(|wish| case.last_answer().is_none_or(|answer| answer.last_sent_at < wish.at))
 }
 
 /// The ladder up to the end of the watch, then every half `close_spread`.

@@ -9,6 +9,7 @@ mod look;
 mod outcome;
 mod owed;
 mod paid;
+mod people;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verdict;
@@ -29,6 +30,7 @@ use crate::domain::{
     posting::{self, Posting},
     profile::RequiredReferences,
     state::{Flag, Flags, State},
+    switch::Level,
 };
 
 /// Something to do because of a decision, in the same database transaction as the decision itself.
@@ -166,7 +168,7 @@ fn finish(case: &Case, verdict: verdict::Verdict, next_check_at: Option<DateTime
     flags.resolved.extend(verdict.resolved.iter().filter(|f| !flags.open.contains(*f)).copied().collect::<Vec<_>>());
     let expired = outcome::expired_ids(&verdict.actions);
     let postings = match (verdict.paid_amount, case.order.direction) {
-        (Some(paid), Direction::In) => {
+        (Some(paid), Direction::In) if case.ceiling >= Level::Post => {
             let refunds: Vec<_> = case
                 .refunds
                 .iter()

@@ -24,7 +24,7 @@ pub(super) struct Settled<'a> {
 }
 
 /// Chooses the state, and proposes, approves or ends refunds.
-pub(super) fn settle(case: &Case, terms: &Settled<'_>, needs_person: bool, v: &mut Verdict) {
+pub(super) fn settle(case: &Case, terms: &Settled<'_>, v: &mut Verdict) {
     let policy = terms.policy;
     settle_causes(case, v);
     let deciding = v.open.iter().copied().find(|f| f.is_blocker() || f.is_cause());
@@ -38,7 +38,7 @@ pub(super) fn settle(case: &Case, terms: &Settled<'_>, needs_person: bool, v: &m
     let own =
         |keep: fn(RefundState) -> bool| sum(case, |r| r.is_own_money() && keep(r.state) && !ended.contains(&r.id));
     let returned = own(|s| s == RefundState::Confirmed);
-    v.state = if needs_person {
+    v.state = if v.needs_person() {
         State::Review
     } else if own(RefundState::holds_reservation).is_positive() {
         v.because.push(Reason::new(Rule::Refunding));
@@ -107,7 +107,7 @@ fn is_settled(case: &Case, cause: Flag) -> bool {
 /// about another payment is no answer about this one. It freezes refunds until it is healed or a person looks.
 fn holds_row(case: &Case, policy: &Policy, flag: Flag) -> bool {
     let action = owed::action_for(case, policy, flag);
-    if flag == Flag::Identity {
+    if flag == Flag::Identity || flag == Flag::Requested {
         false
     } else if flag == Flag::Overpaid {
         action == FlagAction::Hold

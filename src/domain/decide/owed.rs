@@ -16,7 +16,7 @@ use crate::domain::{
 
 /// What the policy does about a cause on this row: `refund_full` never leaves an order that was ever fulfilled.
 pub(crate) fn action_for(case: &Case, policy: &Policy, cause: Flag) -> FlagAction {
-    if cause.is_blocker() || cause == Flag::CancelledAfterPaid {
+    if cause.is_blocker() || cause == Flag::CancelledAfterPaid || case.is_kept(cause) {
         return FlagAction::Hold;
     }
     let action = policy.action(cause.as_str());
@@ -55,6 +55,10 @@ pub(super) fn refunds(case: &Case, terms: &Settled<'_>, open: &BTreeSet<Flag>) -
     let policy = terms.policy;
     let mut out = Owed { actions: Vec::new(), because: Vec::new(), blocked: false };
     expire_what_no_longer_stands(case, policy, open, &mut out);
+    if case.is_disputed() {
+        out.because.push(Reason::new(Rule::RefundDisputed));
+        return out;
+    }
     let deciding = open.iter().find(|f| f.is_blocker() || f.is_cause());
     let Some(cause) = deciding.copied().filter(|c| c.is_cause()) else {
         return out;
@@ -83,7 +87,7 @@ pub(super) fn refunds(case: &Case, terms: &Settled<'_>, open: &BTreeSet<Flag>) -
     let wanted = owed(case, policy, cause, None);
     if wanted < Sen::new(policy.refunds.min_refund_sen)
         || !wanted.is_positive()
-        || policy.refunds.mode == RefundMode::Off
+        || case.refund_mode(policy, cause) == RefundMode::Off
     {
         return out;
     }
@@ -123,7 +127,8 @@ fn propose(case: &Case, terms: &Settled<'_>, (cause, wanted): (Flag, Sen), out: 
         out.actions.push(Action::Propose { cause, amount: wanted, approve: false, content_hash: hash, by_hand });
         return;
     }
-    let approve = policy.refunds.mode == RefundMode::Auto && wanted <= Sen::new(policy.refunds.auto_limit_sen);
+    let approve =
+        case.refund_mode(policy, cause) == RefundMode::Auto && wanted <= Sen::new(policy.refunds.auto_limit_sen);
     out.because.push(
         Reason::new(Rule::RefundProposed)
             .with("cause", cause.as_str())
@@ -186,7 +191,7 @@ fn why_it_ends(case: &Case, policy: &Policy, open: &BTreeSet<Flag>, refund: &Ref
 
 /// In `auto` mode a proposal of the policy itself goes on without a person, up to the limit.
 fn approve_by_policy(case: &Case, policy: &Policy, refund: &Refund, out: &mut Owed) {
-    let auto = policy.refunds.mode == RefundMode::Auto
+    let auto = case.refund_mode(policy, refund.cause) == RefundMode::Auto
         && refund.state == RefundState::Proposed
         && refund.proposed_by == POLICY_ACTOR
         && !refund.is_manual()

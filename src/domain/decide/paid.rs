@@ -111,15 +111,18 @@ fn timing(case: &Case, profile: &Profile, policy: &Policy, first: &Fact, v: &mut
     }
 }
 
-/// Later answers that do not fit the first PAID. True where a person must look.
-pub(super) fn contradictions(case: &Case, policy: &Policy, first: &Fact, v: &mut Verdict) -> bool {
-    let mut needs_person = false;
+/// Later answers that do not fit the first PAID.
+pub(super) fn contradictions(case: &Case, policy: &Policy, first: &Fact, v: &mut Verdict) {
     let changed = evidence::changed_amounts(case, first);
     if !changed.is_empty() {
         let twice = changed.len() > 1;
-        needs_person |= twice;
         let rule = if twice { Rule::AmountChangedTwice } else { Rule::AmountChanged };
-        v.raise(Flag::AmountChanged, Reason { rule, inputs: Vec::new(), facts: changed });
+        let reason = Reason { rule, inputs: Vec::new(), facts: changed };
+        if twice {
+            v.raise_for_person(Flag::AmountChanged, reason);
+        } else {
+            v.raise(Flag::AmountChanged, reason);
+        }
     }
     let others = evidence::other_payments(case);
     if !others.is_empty() {
@@ -132,40 +135,39 @@ pub(super) fn contradictions(case: &Case, policy: &Policy, first: &Fact, v: &mut
             Regression::None => {}
             Regression::Once(seq) => v.because.push(Reason::new(Rule::RegressionOnce).on(seq)),
             Regression::Twice(facts) => {
-                v.raise(Flag::Regression, Reason { rule: Rule::RegressionTwice, inputs: Vec::new(), facts });
-                needs_person = true;
+                let reason = Reason { rule: Rule::RegressionTwice, inputs: Vec::new(), facts };
+                v.raise_for_person(Flag::Regression, reason);
             }
         }
     }
-    needs_person
 }
 
-/// What REVERSED answers mean beside our own refunds. True where a person must look.
-pub(super) fn reversals(case: &Case, v: &mut Verdict) -> bool {
+/// What REVERSED answers mean beside our own refunds.
+pub(super) fn reversals(case: &Case, v: &mut Verdict) {
     let Some(reversed) = case.query_facts().rev().find(|f| f.heard() == Observation::Reversed) else {
-        return false;
+        return;
     };
     let paid = v.paid_amount.unwrap_or(Sen::ZERO);
     // A transfer by hand is nothing that the provider knows of: what it calls reversed is another matter.
     let ours = || case.refunds.iter().filter(|r| !r.is_manual());
     let in_full = |state| ours().find(|r| r.is_full(paid) && r.state == state);
     if let Some(refund) = in_full(RefundState::Confirmed) {
-        return reversed_after_ours(case, refund, reversed, v);
+        reversed_after_ours(case, refund, reversed, v);
+        return;
     }
     let waits = in_full(RefundState::Unknown).is_some() || ours().any(|r| r.state == RefundState::Sending);
     if waits {
         v.because.push(Reason::new(Rule::ReversedWhileSending).on(reversed.seq));
-        return false;
+        return;
     }
-    v.raise(Flag::RefundedOutside, Reason::new(Rule::ReversedOutside).on(reversed.seq));
-    true
+    v.raise_for_person(Flag::RefundedOutside, Reason::new(Rule::ReversedOutside).on(reversed.seq));
 }
 
 /// A REVERSED that our own full refund explains; a proof that two later PAID answers contradict is none.
-fn reversed_after_ours(case: &Case, refund: &Refund, reversed: &Fact, v: &mut Verdict) -> bool {
+fn reversed_after_ours(case: &Case, refund: &Refund, reversed: &Fact, v: &mut Verdict) {
     if refund.proof != Some(Proof::Query) {
         v.because.push(Reason::new(Rule::ReversedOurs).on(reversed.seq));
-        return false;
+        return;
     }
     let ended = refund.last_ended_at.or(refund.last_sent_at);
     let proof =
@@ -173,29 +175,24 @@ fn reversed_after_ours(case: &Case, refund: &Refund, reversed: &Fact, v: &mut Ve
     let paid_since: Vec<i32> = evidence::paid_facts(case).filter(|f| f.seq > proof.seq).map(|f| f.seq).collect();
     if paid_since.len() < 2 {
         v.because.push(Reason::new(Rule::RefundProvedByQuery).on(proof.seq));
-        return false;
+        return;
     }
     let mut reason = Reason::new(Rule::RefundContradicted).on(proof.seq);
     reason.facts.extend(paid_since);
-    v.raise(Flag::RefundUnknown, reason);
-    true
+    v.raise_for_person(Flag::RefundUnknown, reason);
 }
 
 /// Refunds that the saga has given to a person.
-pub(super) fn doubtful_refunds(case: &Case, v: &mut Verdict) -> bool {
-    let mut needs_person = false;
+pub(super) fn doubtful_refunds(case: &Case, v: &mut Verdict) {
     for refund in case.refunds.iter().filter(|r| r.state.holds_reservation()) {
         if let Some(flag) = refund.needs_person {
-            let rule = if flag == Flag::RefundAmountDiffers {
-                Rule::RefundAmountDiffers
-            } else if flag == Flag::RefundBlocked {
-                Rule::RefundBlocked
-            } else {
-                Rule::RefundUnknown
+            let rule = match flag {
+                Flag::RefundAmountDiffers => Rule::RefundAmountDiffers,
+                Flag::RefundBlocked => Rule::RefundBlocked,
+                _ => Rule::RefundUnknown,
             };
-            v.raise(flag, Reason::new(rule).with("cause", refund.cause.as_str()).with("sequence", refund.sequence));
-            needs_person = true;
+            let reason = Reason::new(rule).with("cause", refund.cause.as_str()).with("sequence", refund.sequence);
+            v.raise_for_person(flag, reason);
         }
     }
-    needs_person
 }

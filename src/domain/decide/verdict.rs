@@ -1,7 +1,7 @@
 //! From a case to its verdict: who is asked which question in which order. What a paid row's answers amount to is
 //! `paid`; which state its flags and refunds make is `outcome`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -10,6 +10,7 @@ use crate::domain::{
     decide::{
         Action, evidence, outcome,
         paid::{contradictions, doubtful_refunds, paid, reversals},
+        people,
     },
     explain::{Reason, Rule},
     fact::Fact,
@@ -33,6 +34,10 @@ pub(super) struct Verdict {
     pub(super) excess: Sen,
     pub(super) actions: Vec<Action>,
     pub(super) because: Vec<Reason>,
+    /// Flags that no rule can settle while they are open.
+    pub(super) for_person: BTreeSet<Flag>,
+    /// The answers that raised each flag.
+    pub(super) raised_on: BTreeMap<Flag, Vec<i32>>,
 }
 
 impl Verdict {
@@ -48,6 +53,8 @@ impl Verdict {
             excess: Sen::ZERO,
             actions: Vec::new(),
             because: Vec::new(),
+            for_person: BTreeSet::new(),
+            raised_on: BTreeMap::new(),
         }
     }
 
@@ -60,31 +67,45 @@ impl Verdict {
 
     pub(super) fn raise(&mut self, flag: Flag, reason: Reason) {
         self.open.insert(flag);
+        self.raised_on.entry(flag).or_default().extend(&reason.facts);
         self.because.push(reason);
+    }
+
+    /// The same where a person must look.
+    pub(super) fn raise_for_person(&mut self, flag: Flag, reason: Reason) {
+        self.for_person.insert(flag);
+        self.raise(flag, reason);
+    }
+
+    /// Is a flag open that only a person can settle?
+    pub(super) fn needs_person(&self) -> bool {
+        self.for_person.iter().any(|flag| self.open.contains(flag))
     }
 }
 
 /// Money in.
 pub(super) fn pay_in(case: &Case, profile: &Profile, policy: &Policy, now: DateTime<Utc>) -> Verdict {
     let mut v = Verdict::new(case);
-    let mut needs_person = identity(case, &mut v);
+    identity(case, &mut v);
     let reversed = case.query_facts().find(|f| f.heard() == Observation::Reversed);
-    match case.first_paid() {
-        Some(first) => {
-            paid(case, profile, policy, first, &mut v);
-            needs_person |= contradictions(case, policy, first, &mut v);
-            needs_person |= reversals(case, &mut v);
-            needs_person |= doubtful_refunds(case, &mut v);
-            outcome::settle(case, &outcome::Settled { profile, policy, now }, needs_person, &mut v);
-        }
-        None => match reversed {
-            Some(fact) => {
-                v.raise(Flag::RefundedOutside, Reason::new(Rule::ReversedOutside).on(fact.seq));
-                v.state = State::Review;
-            }
-            None => unpaid_so_far(case, profile, policy, now, needs_person, &mut v),
-        },
+    if let Some(first) = case.first_paid() {
+        paid(case, profile, policy, first, &mut v);
+        contradictions(case, policy, first, &mut v);
+        reversals(case, &mut v);
+        doubtful_refunds(case, &mut v);
+        people::requested(case, &mut v);
+        people::settle(case, &mut v);
+        outcome::settle(case, &outcome::Settled { profile, policy, now }, &mut v);
+        return v;
     }
+    if let Some(fact) = reversed {
+        v.raise_for_person(Flag::RefundedOutside, Reason::new(Rule::ReversedOutside).on(fact.seq));
+        v.state = State::Review;
+    } else {
+        people::settle(case, &mut v);
+        unpaid_so_far(case, profile, policy, now, &mut v);
+    }
+    people::close(case, &mut v);
     cancel_qr(case, profile, now, &mut v);
     v
 }
@@ -103,7 +124,7 @@ fn cancel_qr(case: &Case, profile: &Profile, now: DateTime<Utc>, v: &mut Verdict
 /// Payouts are observed only: paid, pending, or a person's.
 pub(super) fn payout(case: &Case, profile: &Profile, policy: &Policy, now: DateTime<Utc>) -> Verdict {
     let mut v = Verdict::new(case);
-    let needs_person = identity(case, &mut v);
+    identity(case, &mut v);
     if let Some(first) = case.first_paid() {
         v.known_paid(first);
         v.state = State::Paid;
@@ -113,9 +134,10 @@ pub(super) fn payout(case: &Case, profile: &Profile, policy: &Policy, now: DateT
         case.query_facts().filter(|f| f.heard().is_dead() || f.heard() == Observation::Reversed).collect();
     let times = dead.iter().map(|f| f.sightings).fold(0, i32::saturating_add);
     if let (true, Some(last)) = (times >= 2, dead.last()) {
-        v.raise(Flag::PayoutNotDone, Reason::new(Rule::PayoutNotDone).on(last.seq));
-        v.state = State::Review;
-    } else if needs_person {
+        v.raise_for_person(Flag::PayoutNotDone, Reason::new(Rule::PayoutNotDone).on(last.seq));
+    }
+    people::settle(case, &mut v);
+    if v.needs_person() {
         v.state = State::Review;
     } else if v.state == State::Pending {
         let stuck_at = later(evidence::watch_ends(case, profile, policy), policy.stuck_after_secs);
@@ -126,27 +148,24 @@ pub(super) fn payout(case: &Case, profile: &Profile, policy: &Policy, now: DateT
 }
 
 /// Wrong references or another merchant: a flag at once, a person at the third in a row.
-fn identity(case: &Case, v: &mut Verdict) -> bool {
+fn identity(case: &Case, v: &mut Verdict) {
     let (count, facts) = evidence::wrong_echoes(case);
     if count == 0 {
-        return false;
+        return;
     }
     let rule = if count >= 3 { Rule::IdentityThrice } else { Rule::IdentityDiffers };
-    v.raise(Flag::Identity, Reason { rule, inputs: vec![("in_a_row", count.to_string())], facts });
-    count >= 3
+    let reason = Reason { rule, inputs: vec![("in_a_row", count.to_string())], facts };
+    if count >= 3 {
+        v.raise_for_person(Flag::Identity, reason);
+    } else {
+        v.raise(Flag::Identity, reason);
+    }
 }
 
 /// No PAID yet: keep asking, close when enough was heard, call a person when nothing was.
-fn unpaid_so_far(
-    case: &Case,
-    profile: &Profile,
-    policy: &Policy,
-    now: DateTime<Utc>,
-    needs_person: bool,
-    v: &mut Verdict,
-) {
+fn unpaid_so_far(case: &Case, profile: &Profile, policy: &Policy, now: DateTime<Utc>, v: &mut Verdict) {
     let deadline = evidence::watch_ends(case, profile, policy);
-    if needs_person {
+    if v.needs_person() {
         v.state = State::Review;
     } else if let Some(closed) = still_closed(case, deadline, now, v) {
         v.state = State::Unpaid;

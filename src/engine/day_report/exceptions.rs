@@ -110,6 +110,7 @@ const fn urgency(flag: Flag) -> u8 {
         | Flag::DuplicatePayment
         | Flag::Underpaid
         | Flag::Overpaid
+        | Flag::Requested
         | Flag::Stuck
         | Flag::PayoutNotDone => 3,
         Flag::TimeSkew => 4,
@@ -137,11 +138,16 @@ const fn raises(rule: Rule) -> Option<Flag> {
         Rule::TimeSkew => Flag::TimeSkew,
         Rule::RegressionTwice => Flag::Regression,
         Rule::ReversedOutside => Flag::RefundedOutside,
+        Rule::RefundRequested => Flag::Requested,
         Rule::RefundBlocked | Rule::RefundByHand => Flag::RefundBlocked,
         Rule::RefundUnknown | Rule::RefundContradicted => Flag::RefundUnknown,
         Rule::RefundAmountDiffers => Flag::RefundAmountDiffers,
         Rule::PayoutNotDone => Flag::PayoutNotDone,
-        Rule::NothingSaid
+        Rule::RefundDisputed
+        | Rule::SettledByPerson
+        | Rule::KeptByPerson
+        | Rule::ClosedByPerson
+        | Rule::NothingSaid
         | Rule::NotPaidYet
         | Rule::ClosedUnpaid
         | Rule::Reopened

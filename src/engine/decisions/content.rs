@@ -18,8 +18,12 @@ use crate::{
         posting::LedgerAccount,
         refund::{Candidate, Channel, Proof, Refund, RefundState, Transfer},
         state::{Flag, Flags, State},
+        switch::Level,
     },
-    engine::{decisions::words, rulebook::Rulebook},
+    engine::{
+        decisions::{Act, Occasion, words},
+        rulebook::Rulebook,
+    },
     store::cases::Loaded,
 };
 
@@ -28,9 +32,12 @@ use crate::{
 #[derive(Serialize)]
 pub(super) struct Content<'a> {
     account: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'a Act>,
     amount: String,
     at: DateTime<Utc>,
     because: &'a [Reason],
+    ceiling: Level,
     closed_seq: Option<i32>,
     duplicate_reference: bool,
     evidence: String,
@@ -68,7 +75,7 @@ impl<'a> Content<'a> {
         rulebook: &'a Rulebook,
         decision: &'a Decision,
         now: DateTime<Utc>,
-        kind: &'a str,
+        occasion: &'a Occasion,
         given: Option<&'a [Refund]>,
     ) -> Self {
         let case = &loaded.case;
@@ -77,16 +84,18 @@ impl<'a> Content<'a> {
         let all = |refunds: &'a [Refund]| refunds.iter().map(ContentRefund::from).collect();
         Self {
             account: &case.order.account,
+            act: occasion.act.as_ref(),
             amount: case.order.amount.to_string(),
             at: now,
             because: &decision.because,
+            ceiling: case.ceiling,
             closed_seq: decision.closed_seq,
             duplicate_reference: case.duplicate_reference,
-            evidence: chain::evidence(&case.facts, &case.changes),
+            evidence: chain::evidence(&case.facts, &case.changes, &case.resolutions),
             flags: words(&decision.flags.open),
             flags_resolved: words(&decision.flags.resolved),
             given: given.map(all),
-            kind,
+            kind: &occasion.kind,
             order_status: case.order.order_status.as_str(),
             paid_amount: decision.paid_amount.map(|a| a.to_string()),
             paid_at: decision.paid_at,
@@ -110,6 +119,7 @@ pub(crate) struct ContentRefund<'a> {
     amount: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     api_closed: bool,
+    approved_at: Option<DateTime<Utc>>,
     approved_by: Option<Cow<'a, str>>,
     attempts: i32,
     blocked: bool,
@@ -118,6 +128,8 @@ pub(crate) struct ContentRefund<'a> {
     cause: Flag,
     channel: Channel,
     content_hash: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denied_by: Option<Cow<'a, str>>,
     last_ended_at: Option<DateTime<Utc>>,
     last_sent_at: Option<DateTime<Utc>>,
     needs_person: Option<Flag>,
@@ -139,6 +151,8 @@ pub(crate) struct ContentRefund<'a> {
     transfer: Option<Transfer>,
     unanswered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     window_ends_at: Option<DateTime<Utc>>,
 }
 
@@ -148,6 +162,7 @@ impl<'a> From<&'a Refund> for ContentRefund<'a> {
         Self {
             amount: refund.amount.to_string(),
             api_closed: refund.api_closed,
+            approved_at: refund.approved_at,
             approved_by: text(&refund.approved_by),
             attempts: refund.attempts,
             blocked: refund.blocked,
@@ -155,6 +170,7 @@ impl<'a> From<&'a Refund> for ContentRefund<'a> {
             cause: refund.cause,
             channel: refund.channel,
             content_hash: Cow::Borrowed(&refund.content_hash),
+            denied_by: text(&refund.denied_by),
             last_ended_at: refund.last_ended_at,
             last_sent_at: refund.last_sent_at,
             needs_person: refund.needs_person,
@@ -171,6 +187,7 @@ impl<'a> From<&'a Refund> for ContentRefund<'a> {
             state: refund.state,
             transfer: refund.transfer.clone(),
             unanswered: refund.unanswered,
+            why: text(&refund.why),
             window_ends_at: refund.window_ends_at,
         }
     }
@@ -190,7 +207,10 @@ impl ContentRefund<'_> {
             amount,
             state: self.state,
             proposed_by: self.proposed_by.clone().into_owned(),
+            why: text(&self.why),
             approved_by: text(&self.approved_by),
+            approved_at: self.approved_at,
+            denied_by: text(&self.denied_by),
             content_hash: self.content_hash.clone().into_owned(),
             partner_refund_no: text(&self.partner_refund_no),
             request_body: body.filter(|body| self.request.as_deref() == Some(&chain::fingerprint(body))),
@@ -238,15 +258,17 @@ impl From<&Fact> for ContentSighting {
 /// What a replay reads of an entry: what the decision had before it that facts and changes do not tell.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Remembered {
+    act: Option<Act>,
     /// When it was decided.
     pub(crate) at: DateTime<Utc>,
+    ceiling: Level,
     closed_seq: Option<i32>,
     duplicate_reference: bool,
     flags: BTreeSet<Flag>,
     flags_resolved: BTreeSet<Flag>,
     given: Option<Vec<ContentRefund<'static>>>,
     /// What it was decided upon: `decision`, or the refund transition.
-    pub(crate) kind: String,
+    kind: String,
     order_status: OrderStatus,
     paid_amount: Option<String>,
     /// The policy's fingerprint.
@@ -264,6 +286,11 @@ pub(crate) struct Remembered {
 }
 
 impl Remembered {
+    /// What it was decided upon; an entry is made of it whatever it changes.
+    pub(crate) fn occasion(&self) -> Occasion {
+        Occasion { act: self.act.clone(), ..Occasion::refund(&self.kind) }
+    }
+
     /// What this decision left for the next one.
     pub(crate) fn prior(&self) -> Prior {
         // The table keeps what is open and what is listed, so that is what the next decision gets.
@@ -286,6 +313,7 @@ impl Remembered {
             fact.last_sent_at = seen.map_or(fact.sent_at, |s| s.last_sent_at);
         }
         case.order.order_status = self.order_status;
+        case.ceiling = self.ceiling;
         case.duplicate_reference = self.duplicate_reference;
         case.qr_cancel_asked = self.qr_cancel_asked;
         case.refunded_outside = Sen::parse(&self.refunded_outside).unwrap_or(Sen::ZERO);

@@ -61,6 +61,11 @@ pub(super) const fn rule(rule: Rule) -> &'static str {
         Rule::RefundedInPart => "Sebagian dari yang dibayar sudah kembali.",
         Rule::Refunding => "Uang pesanan ini sedang dikembalikan.",
         Rule::HeldByCause => "Sebab ini menahan uang dari merchant sampai diselesaikan.",
+        Rule::RefundRequested => "Seseorang meminta uang dikembalikan yang tidak terutang oleh aturan mana pun.",
+        Rule::RefundDisputed => "Seseorang menandai sengketa: tidak ada uang baru yang pergi sampai selesai.",
+        Rule::SettledByPerson => "Penanda ini diselesaikan oleh orang.",
+        Rule::KeptByPerson => "Seseorang menahan uang ini di suspense: tidak ada aturan yang mengembalikannya.",
+        Rule::ClosedByPerson => "Ditutup oleh orang sebagaimana adanya.",
         Rule::PayoutPaid => "Payout sampai ke penerimanya.",
         Rule::PayoutNotDone => "Payout dua kali disebut gagal.",
     }
@@ -87,6 +92,7 @@ pub(super) const fn flag(flag: Flag) -> (&'static str, &'static str) {
         Flag::DuplicatePayment => ("dua pembayaran untuk satu pesanan", "kembalikan yang kedua"),
         Flag::Underpaid => ("dibayar kurang", "tagih sisanya, terima, atau kembalikan uangnya"),
         Flag::Overpaid => ("dibayar lebih", "setujui refund selisihnya"),
+        Flag::Requested => ("seseorang meminta uang dikembalikan", "setujui atau tolak refund-nya"),
         Flag::RefundBlocked => {
             ("refund terutang dan tidak bisa jalan sendiri", "lihat alasan refund; kembalikan manual")
         }

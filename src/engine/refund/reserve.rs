@@ -10,7 +10,9 @@ use crate::{
         decide,
         money::Sen,
         order::later,
+        policy::RefundBreaker,
         refund::{Candidate, CandidateWhy, RefundState},
+        switch::Level,
     },
     engine::{EngineError, refund_call, refund_limits},
     store::{
@@ -26,18 +28,22 @@ impl At<'_> {
         if let Some(why) = control.refunds_stopped {
             return self.block(format!("refunds of this account are stopped: {why}"), soon).await;
         }
+        if control.ceiling < self.row.case.ceiling {
+            // A switch was turned after the row was read: read it again.
+            return Ok(Next::Again);
+        }
         if let Some(candidate) = self.new_candidate().await? {
             let reason = named(&candidate);
             self.refund.candidate = Some(candidate);
             return self.back_to_proposed(reason).await;
         }
-        let flow = refunds::flow(self.tx, &self.account.name).await?;
-        let policy = &self.ctx.rulebook.policy.refunds;
-        if let Some(why) = refund_limits::passed(&policy.breaker, &flow, self.refund.amount) {
-            return self.block(why, soon).await;
+        if !self.refund.is_approved_by_person()
+            && let Some(why) = self.limit_passed().await?
+        {
+            return self.open_breaker(why).await;
         }
         let today = BusinessDay::of(self.now);
-        let cap = Sen::new(policy.daily_budget_sen);
+        let cap = Sen::new(self.ctx.rulebook.policy.refunds.daily_budget_sen);
         if !refunds::spend(self.tx, &self.account.name, today.date(), self.refund.amount, cap).await? {
             return self
                 .block(format!("the refund budget of {today} is used up; it goes on the next day"), today.end())
@@ -51,6 +57,31 @@ impl At<'_> {
         self.refund.reason = None;
         self.become_(RefundState::Reserved, Some(self.now), false).await?;
         Ok(Next::Again)
+    }
+
+    /// The first limit that this refund would pass: of all refunds of the account, then of those for its cause.
+    async fn limit_passed(&mut self) -> Result<Option<String>, EngineError> {
+        let terms = &self.ctx.rulebook.policy.refunds;
+        let flow = refunds::flow(self.tx, &self.account.name, None).await?;
+        if let Some(why) = refund_limits::passed(&terms.breaker, &flow, self.refund.amount) {
+            return Ok(Some(why));
+        }
+        let cause = self.refund.cause;
+        let Some(limits) = terms.by_cause.terms(cause.as_str()).map(|own| own.breaker) else { return Ok(None) };
+        if limits == RefundBreaker::default() {
+            return Ok(None);
+        }
+        let flow = refunds::flow(self.tx, &self.account.name, Some(cause)).await?;
+        let passed = refund_limits::passed(&limits, &flow, self.refund.amount);
+        Ok(passed.map(|why| format!("{why}, of {} alone", cause.as_str())))
+    }
+
+    /// A limit is passed: from here on refunds of the account leave by two people only, this one too.
+    async fn open_breaker(&mut self, why: String) -> Result<Next, EngineError> {
+        tracing::error!(account = %self.account.name, %why, "the refund breaker opens");
+        refunds::open_breaker(self.tx, &self.account.name, &why).await?;
+        self.row.case.ceiling = self.row.case.ceiling.min(Level::Propose);
+        self.back_to_proposed(why).await
     }
 
     /// Another order that the money may belong to, unless a person has approved the refund with one in sight.

@@ -19,7 +19,7 @@ use crate::{
         state::{Flag, Flags, State},
     },
     engine::{
-        decisions::{Written, content::Remembered},
+        decisions::{Occasion, Written, content::Remembered},
         replay::{MOST_LISTED, past::Past},
         rulebook::Rulebook,
     },
@@ -197,7 +197,7 @@ fn other_end(past: &Past, other: &Rulebook, until: DateTime<Utc>) -> End {
         row.case.refunds = along(std::mem::take(&mut end.refunds), &gone);
         row.case.prior = Prior { state: end.state, flags: end.flags.clone(), closed_seq };
         row.case.balances = std::mem::take(&mut end.balances);
-        drop(Written::again(&mut row, other, moment.at, "decision"));
+        drop(Written::again(&mut row, other, moment.at, &Occasion::refund("decision")));
         let Case { prior, refunds, balances, .. } = row.case;
         closed_seq = prior.closed_seq;
         end = End { state: prior.state, flags: prior.flags, refunds, balances };

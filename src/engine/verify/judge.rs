@@ -87,7 +87,7 @@ fn compare_entry(chain: &ChainRecord, entry: &EntryRecord, content: &Value, say:
     }
     let seen = chain.evidence.iter().filter(|line| line.seq <= entry.upto_seq);
     if word(content, "evidence") != chain::evidence_of(seen.map(|line| line.text.as_str())) {
-        say("a fact or an order change that it had seen was changed");
+        say("a fact, an order change or a resolution that it had seen was changed");
     }
 }
 

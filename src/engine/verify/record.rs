@@ -88,7 +88,7 @@ impl From<Chain> for ChainRecord {
             account: case.order.account.clone(),
             partner_reference_no: case.order.partner_reference_no.clone(),
             row: row(&chain),
-            evidence: chain::evidence_lines(&case.facts, &case.changes),
+            evidence: chain::evidence_lines(&case.facts, &case.changes, &case.resolutions),
             refunds: case.refunds.iter().map(refund).collect(),
             facts: chain.facts.into_iter().map(TextRecord::from).collect(),
             changes: chain.changes.into_iter().map(TextRecord::from).collect(),

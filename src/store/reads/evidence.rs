@@ -73,6 +73,25 @@ pub struct ChangeRow {
     pub detail: serde_json::Value,
 }
 
+/// What people decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ResolutionRow {
+    /// Place in the row's sequence; `None`: a request that waits for somebody else.
+    pub seq: Option<i32>,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What.
+    pub kind: String,
+    /// The flag it is about.
+    pub flag: Option<String>,
+    /// Who asked for it, or decided alone.
+    pub made_by: String,
+    /// Who confirmed it.
+    pub confirmed_by: Option<String>,
+    /// What was said.
+    pub reason: String,
+}
+
 /// A line of a journal entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PostingRow {
@@ -131,6 +150,8 @@ pub struct Evidence {
     pub facts: Vec<FactRow>,
     /// The merchant's changes by sequence.
     pub changes: Vec<ChangeRow>,
+    /// Resolutions, and requests that wait.
+    pub resolutions: Vec<ResolutionRow>,
     /// Decisions, oldest first.
     pub journal: Vec<EntryRow>,
     /// Calls of refunds, oldest first.
@@ -159,6 +180,12 @@ const POSTINGS: &str = "-- store::reads::evidence::postings
 select entry_no, account, (debit * 100)::bigint as debit, (credit * 100)::bigint as credit
   from rekon.postings where transaction_id = $1 order by entry_no, line";
 
+const RESOLUTIONS: &str = "-- store::reads::evidence::resolutions
+select r.seq, r.at, r.kind, r.flag, coalesce(asked.made_by, r.made_by) as made_by, case when asked.id is not null then r.made_by end as confirmed_by,
+       r.reason
+  from rekon.resolutions r left join rekon.resolutions asked on asked.id = r.confirms
+ where r.transaction_id = $1 and not exists (select 1 from rekon.resolutions c where c.confirms = r.id) order by r.id";
+
 const ATTEMPTS: &str = "-- store::reads::evidence::attempts
 select a.refund_id, a.attempt, a.sent_at, a.ended_at, a.outcome, a.response_code
   from rekon.refund_attempts a join rekon.refund_saga r on r.id = a.refund_id where r.transaction_id = $1 order by a.refund_id, a.attempt";
@@ -177,6 +204,7 @@ impl Store {
         let mut evidence = Evidence {
             facts: Vec::new(),
             changes: Vec::new(),
+            resolutions: Vec::new(),
             journal: Vec::new(),
             attempts: Vec::new(),
             last_body: sqlx::query_scalar(LAST_BODY).bind(transaction_id).fetch_optional(&mut *tx).await?,
@@ -212,6 +240,17 @@ impl Store {
                 status_from: row.try_get("status_from")?,
                 status_to: row.try_get("status_to")?,
                 detail: row.try_get("detail")?,
+            });
+        }
+        for row in sqlx::query(RESOLUTIONS).bind(transaction_id).fetch_all(&mut *tx).await? {
+            evidence.resolutions.push(ResolutionRow {
+                seq: row.try_get("seq")?,
+                at: row.try_get("at")?,
+                kind: row.try_get("kind")?,
+                flag: row.try_get("flag")?,
+                made_by: row.try_get("made_by")?,
+                confirmed_by: row.try_get("confirmed_by")?,
+                reason: row.try_get("reason")?,
             });
         }
         for row in sqlx::query(ATTEMPTS).bind(transaction_id).fetch_all(&mut *tx).await? {

@@ -7,7 +7,12 @@ use sqlx::Row;
 use super::as_rupiah;
 use crate::{
     domain::money::Sen,
-    store::{Store, StoreError, cases::sen, sentinel::Violation},
+    store::{
+        Store, StoreError,
+        cases::sen,
+        control::{StoppedRow, SwitchRow},
+        sentinel::Violation,
+    },
 };
 
 /// Rows of an account in a state.
@@ -91,17 +96,6 @@ pub struct OpenBreaker {
     pub reason: String,
 }
 
-/// An account from which no refund leaves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StoppedRefunds {
-    /// The account.
-    pub account: String,
-    /// Since when.
-    pub stopped_at: Option<DateTime<Utc>>,
-    /// Why.
-    pub reason: String,
-}
-
 /// One screen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Overview {
@@ -117,8 +111,10 @@ pub struct Overview {
     pub refunds: Vec<RefundCount>,
     /// Accounts that are not asked.
     pub breakers_open: Vec<OpenBreaker>,
-    /// Accounts from which no refund leaves.
-    pub refunds_stopped: Vec<StoppedRefunds>,
+    /// Accounts whose refunds do not leave by themselves.
+    pub refunds_stopped: Vec<StoppedRow>,
+    /// Switches below `auto`, and requests to turn one.
+    pub switches: Vec<SwitchRow>,
     /// What breaks a rule of money, as the sentinel last saw it: the oldest of it.
     pub violations: Vec<Violation>,
     /// The latest run of each job.
@@ -142,9 +138,6 @@ select account, substr(suspense, length('suspense:') + 1) as cause, rows as n, (
 const REFUNDS: &str = "-- store::reads::overview::refunds
 select state, count(*) as n, (sum(amount) * 100)::bigint as amount from rekon.refund_saga group by state order by state";
 
-const REFUNDS_STOPPED: &str = "-- store::reads::overview::refunds_stopped
-select account, stopped_at, refunds_stopped from rekon.account_controls where refunds_stopped is not null order by account";
-
 /// Violations shown; all are counted by their gauge.
 const VIOLATIONS_MAX: i64 = 20;
 
@@ -161,7 +154,8 @@ impl Store {
             at_risk: Vec::new(),
             refunds: Vec::new(),
             breakers_open: Vec::new(),
-            refunds_stopped: Vec::new(),
+            refunds_stopped: self.refunds_stopped().await?,
+            switches: self.switches(false).await?,
             violations: self.violations(VIOLATIONS_MAX).await?,
             last_runs: Vec::new(),
         };
@@ -193,13 +187,6 @@ impl Store {
                 requested_by: row.try_get("requested_by")?,
                 started_at: row.try_get("started_at")?,
                 finished_at: row.try_get("finished_at")?,
-            });
-        }
-        for row in sqlx::query(REFUNDS_STOPPED).fetch_all(self.pool()).await? {
-            overview.refunds_stopped.push(StoppedRefunds {
-                account: row.try_get("account")?,
-                stopped_at: row.try_get("stopped_at")?,
-                reason: row.try_get("refunds_stopped")?,
             });
         }
         let open = self.open_breakers().await?;

@@ -195,7 +195,8 @@ const SEQUENCE_IS_DENSE: &str = "-- store::sentinel::proofs::sequence_is_dense
 select t.id, t.account, format('the row has heard %s, and %s are there up to %s', t.seq, s.n, s.last) as what
   from rekon.transactions t join lateral
        (select count(distinct seq) as n, coalesce(max(seq), 0) as last
-          from (select seq from rekon.facts where transaction_id = t.id union all select seq from rekon.order_changes where transaction_id = t.id) u) s on true
+          from (select seq from rekon.facts where transaction_id = t.id union all select seq from rekon.order_changes where transaction_id = t.id
+                union all select seq from rekon.resolutions where transaction_id = t.id) u) s on true
  where t.id = any($1) and (s.n <> t.seq or s.last <> t.seq)";
 
 const FACTS_AS_WRITTEN: &str = "-- store::sentinel::proofs::facts_as_written

@@ -89,7 +89,7 @@ async fn explain_shows_the_decision_its_evidence_and_where_the_money_is() {
     let explained = worked.run(&["explain", "doku-main/MORE", "--json"]).ends(0).json();
     assert_keys(
         &explained,
-        "at attempts balances because changes decided_at facts journal last_answer now refunds transaction what_next",
+        "at attempts balances because changes decided_at facts journal last_answer now refunds resolutions transaction what_next",
     );
     assert_keys(&explained["transaction"], ROW);
     assert_keys(
@@ -125,7 +125,10 @@ async fn explain_shows_the_decision_its_evidence_and_where_the_money_is() {
 async fn status_and_lists_tell_people_and_scripts_the_same() {
     let worked = Worked::new().await;
     let status = worked.run(&["status", "--json"]).ends(0).json();
-    assert_keys(&status, "at at_risk backlog breakers_open last_runs refunds refunds_stopped states violations");
+    assert_keys(
+        &status,
+        "at at_risk backlog breakers_open last_runs refunds refunds_stopped states switches violations",
+    );
     assert_eq!(
         status["states"],
         json!([{"account": "doku-main", "state": "held", "rows": 1, "expected": "150000.00"},
@@ -167,7 +170,7 @@ async fn status_and_lists_tell_people_and_scripts_the_same() {
 
     let exceptions = worked.run(&["exceptions", "list", "--json"]).ends(0).lines();
     assert_eq!(names(&exceptions), ["LESS"]);
-    assert_keys(&exceptions[0], &format!("{ROW} age_secs next_step value_at_risk why"));
+    assert_keys(&exceptions[0], &format!("{ROW} age_secs assignee disputed next_step value_at_risk waiting why"));
     assert_eq!(exceptions[0]["value_at_risk"], "100000.00");
 
     let refunds = worked.run(&["refunds", "list", "--json", "--state", "confirmed"]).ends(0).lines();

@@ -23,7 +23,8 @@ fn way_to(state: RefundState) -> Vec<String> {
 fn step_to(state: RefundState) -> String {
     let beside = match state {
         RefundState::Proposed => "approved_by = null",
-        RefundState::Denied | RefundState::Expired => "reason = 'so'",
+        RefundState::Denied => "denied_by = 'sari'",
+        RefundState::Expired => "reason = 'so'",
         _ => "approved_by = 'sari', partner_refund_no = 'RK1', request_body = '{}'",
     };
     let proof = if state == RefundState::Confirmed { "'person'" } else { "null" };
@@ -53,9 +54,10 @@ async fn database_allows(connection: &mut PgConnection, from: RefundState, to: R
 #[tokio::test]
 async fn the_database_and_the_domain_know_the_same_path() {
     let db = TestDb::new().await;
+    db.people().await;
     let row = db.insert_paid("INV-1", "100000").await;
     db.run(&format!(
-        "insert into rekon.refund_saga (transaction_id, cause, amount, proposed_by, content_hash) values ({row}, 'paid_late', 40000, 'budi', 'h')"
+        "insert into rekon.refund_saga (transaction_id, cause, amount, proposed_by, content_hash, why) values ({row}, 'paid_late', 40000, 'budi', 'h', 'so')"
     ))
     .await;
     let mut connection = db.connect().await;

@@ -117,6 +117,17 @@ impl TestDb {
         .expect("an honest insert passes")
     }
 
+    /// People of every kind, by plain SQL: agus keeps them, budi proposes (and approves what others proposed), sari and joko approve,
+    /// wati works the queue.
+    pub(crate) async fn people(&self) {
+        self.run(
+            "insert into rekon.people (name, roles, changed_by) values ('agus', '{admin}', 'agus');
+             insert into rekon.people (name, roles, changed_by) values ('budi', '{maker,checker}', 'agus'), ('sari', '{checker}', 'agus'),
+               ('joko', '{checker}', 'agus'), ('wati', '{operator}', 'agus')",
+        )
+        .await;
+    }
+
     /// An expected payment that rekon knows to be paid, without the journal that would explain it; the row's id.
     pub(crate) async fn insert_paid(&self, partner_reference_no: &str, paid_amount: &str) -> i64 {
         let id = self.insert_payment("shop", partner_reference_no, paid_amount).await;

@@ -41,10 +41,10 @@ async fn every_combination_of_labels_is_there_before_anything_happens() {
             assert!(!is_gauge || value == "0", "{name} is {value} in an empty database");
         }
     }
-    // Two accounts, four operations, eight outcomes; two accounts and the rest of the world, 22 flags and none.
+    // Two accounts, four operations, eight outcomes; two accounts and the rest of the world, 23 flags and none.
     let count = |family: &str| scrape.samples.keys().filter(|s| scrape.family(s) == family && is_ours(s)).count();
     assert_eq!(count("rekon_provider_calls_total"), 64);
-    assert_eq!(count("rekon_exceptions"), 69);
+    assert_eq!(count("rekon_exceptions"), 72);
     assert_eq!(count("rekon_refunds"), 15);
 }
 
@@ -224,6 +224,7 @@ insert into rekon.refund_saga (transaction_id, cause, amount, state, proposed_by
   (4, 'underpaid', 900.50, 'proposed', 'policy', null, 'h', null, null, null, null);
 insert into rekon.breakers (account, opened_at, probe_at) values ('shop', now(), now()), ('kiosk', null, null);
 insert into rekon.account_controls (account, refunds_stopped) values ('kiosk', 'a success named another amount');
+insert into rekon.account_controls (account, breaker_opened_at, breaker_reason) values ('shop', now(), 'count_per_hour');
 insert into rekon.runs (job, slot, state, finished_at) values
   ('daily', 'a', 'done', '2026-11-19T23:00:00Z'), ('daily', 'b', 'failed', '2026-11-20T23:00:00Z'), ('ad hoc', 'c', 'done', now())";
 
@@ -257,6 +258,10 @@ async fn gauges_are_what_stands_in_the_tables() {
         ("rekon_refund_unknown_oldest_seconds{account=\"kiosk\"}", "0"),
         ("rekon_refunds_stopped{account=\"kiosk\"}", "1"),
         ("rekon_refunds_stopped{account=\"shop\"}", "0"),
+        ("rekon_refund_breaker_open{account=\"shop\"}", "1"),
+        ("rekon_refund_breaker_open{account=\"kiosk\"}", "0"),
+        ("rekon_switch_lowered{account=\"shop\"}", "1"),
+        ("rekon_switch_lowered{account=\"kiosk\"}", "0"),
         ("rekon_breaker_open{account=\"shop\"}", "1"),
         ("rekon_breaker_open{account=\"kiosk\"}", "0"),
         ("rekon_run_last_success_timestamp_seconds{job=\"daily\"}", "1795129200"),

@@ -18,6 +18,7 @@ use crate::domain::{
     refund::{Channel, POLICY_ACTOR, Refund, RefundState},
     refund_codes::RefundCodes,
     state::Flag,
+    switch::Level,
     window::RefundWindow,
 };
 
@@ -93,6 +94,8 @@ pub(crate) fn case() -> Case {
         qr_cancel_asked: false,
         outages: Vec::new(),
         refunded_outside: Sen::ZERO,
+        resolutions: Vec::new(),
+        ceiling: Level::Auto,
         balances: BTreeMap::new(),
     }
 }
@@ -139,6 +142,9 @@ pub(crate) fn refund(cause: Flag, rupiah: i64, state: RefundState) -> Refund {
         state,
         proposed_by: POLICY_ACTOR.into(),
         approved_by: (state != RefundState::Proposed).then(|| POLICY_ACTOR.into()),
+        why: None,
+        approved_at: None,
+        denied_by: None,
         content_hash: String::new(),
         partner_refund_no: None,
         request_body: None,
