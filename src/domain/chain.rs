@@ -3,7 +3,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{fact::Fact, order::OrderChange};
+use crate::domain::{
+    fact::{Answer, Fact},
+    order::OrderChange,
+};
 
 /// The 32 bytes of a link.
 pub type Link = [u8; 32];
@@ -29,14 +32,13 @@ pub fn fingerprint(canonical: &str) -> String {
 /// because they go on changing.
 pub fn evidence(facts: &[Fact], changes: &[OrderChange]) -> String {
     let mut digest = Sha256::new();
+    let mut text = Vec::with_capacity(512);
     for fact in facts {
-        let mut answer = fact.answer.clone();
-        let paid_time = answer.paid_time.take().map(|t| t.timestamp_micros());
-        let times = (fact.sent_at.timestamp_micros(), fact.answered_at.timestamp_micros(), paid_time);
-        let text =
-            serde_json::to_string(&(fact.seq, fact.source, &answer, times, fact.bad_weather)).unwrap_or_default();
+        text.clear();
+        // Writing JSON into memory cannot fail.
+        drop(write_evidence(&mut text, fact));
         digest.update(text.len().to_string().as_bytes());
-        digest.update(text.as_bytes());
+        digest.update(&text);
     }
     for change in changes {
         let text =
@@ -44,6 +46,31 @@ pub fn evidence(facts: &[Fact], changes: &[OrderChange]) -> String {
         digest.update(text.as_bytes());
     }
     hex::encode(digest.finalize())
+}
+
+/// Every field of an answer by name, so that a new one cannot be left out unseen.
+fn write_evidence(text: &mut Vec<u8>, fact: &Fact) -> serde_json::Result<()> {
+    let Answer {
+        observation,
+        echo,
+        response_code,
+        latest_transaction_status,
+        amount,
+        currency,
+        fee_amount,
+        payment_id,
+        approval_code,
+        paid_time,
+        paid_time_raw,
+        warnings,
+        doubt,
+    } = &*fact.answer;
+    let place = (fact.seq, fact.source, fact.bad_weather);
+    let times = (fact.sent_at.timestamp_micros(), fact.answered_at.timestamp_micros());
+    let said = (observation, echo, response_code, latest_transaction_status, warnings, doubt);
+    let money = (amount, currency, fee_amount, payment_id, approval_code);
+    let paid = (paid_time.map(|t| t.timestamp_micros()), paid_time_raw);
+    serde_json::to_writer(text, &(place, times, said, money, paid))
 }
 
 /// One hash over the last links of many chains: SHA-256 over (row id as eight bytes, last hash) by row id. The daily seal

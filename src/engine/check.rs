@@ -208,10 +208,10 @@ fn answered(ctx: &Ctx, row: &Leased, result: QueryResult, sent_at: DateTime<Utc>
     Answered {
         id: row.id,
         epoch: Some(row.epoch),
-        call_id: result.meta.call_id.unwrap_or_else(|| ctx.ids.next(ctx.clock.now())),
-        answer: result.answer,
+        call_id: result.meta.call_id.unwrap_or_else(|| ctx.ids.next(ctx.clock.now())).into(),
+        answer: Arc::new(result.answer),
         sent_at: if was_sent { sent_at } else { ctx.clock.now() },
-        raw: (!result.raw.is_empty()).then_some(result.raw),
+        raw: (!result.raw.is_empty()).then(|| Arc::new(result.raw)),
         bad_weather,
         was_sent,
     }
@@ -223,8 +223,8 @@ fn unbuildable(ctx: &Ctx, row: &Leased, bad_weather: bool) -> Answered {
     Answered {
         id: row.id,
         epoch: Some(row.epoch),
-        call_id: ctx.ids.next(now),
-        answer: Answer::indeterminate("unbuildable"),
+        call_id: ctx.ids.next(now).into(),
+        answer: Arc::new(Answer::indeterminate("unbuildable")),
         sent_at: now,
         raw: None,
         bad_weather,
@@ -286,7 +286,7 @@ pub async fn one(
     let lease = (row.id, row.epoch);
     match ask(ctx, account, &row, class, latest).await {
         Ok(Some(answered)) => {
-            let answer = answered.answer.clone();
+            let answer = Answer::clone(&answered.answer);
             let settled = settle::settle(&ctx.store, &ctx.rulebook, &[answered]).await;
             if settled.is_err() {
                 ctx.store.release_rows(&[lease]).await?;

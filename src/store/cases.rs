@@ -1,7 +1,10 @@
 //! Loads cases under their row locks: everything `decide` wants to know about up to some hundred rows, in a handful of
 //! statements. Rows without a history cost one statement.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use sqlx::{Row, postgres::PgRow};
@@ -261,7 +264,7 @@ fn row_to_fact(row: &PgRow) -> Result<Fact, StoreError> {
     Ok(Fact {
         seq: row.try_get("seq")?,
         source: Source::from_word(&source).ok_or_else(|| inconsistent("facts", "source", &source))?,
-        answer,
+        answer: Arc::new(answer),
         sent_at: row.try_get("sent_at")?,
         answered_at: row.try_get("answered_at")?,
         last_at: row.try_get("last_at")?,
