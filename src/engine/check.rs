@@ -89,6 +89,8 @@ impl Permit for SlotPermit<'_> {
     async fn call(&self, _kind: CallKind) -> Result<(), Denied> {
         let begun = Instant::now();
         let slot = tokio::select! {
+            // The slot first: where it is there at once, nobody need listen for the end.
+            biased;
             slot = self.account.budget.slot(self.store, self.class, self.latest) => slot,
             // Nothing new is asked by a process that ends.
             () = self.stop.cancelled() => return Err(Denied),

@@ -181,25 +181,25 @@ fn flags(row: &PgRow, column: &'static str) -> Result<BTreeSet<Flag>, StoreError
 }
 
 fn order_status(row: &PgRow, column: &'static str) -> Result<OrderStatus, StoreError> {
-    let word: String = row.try_get(column)?;
-    OrderStatus::from_word(&word).ok_or_else(|| inconsistent("transactions", column, word))
+    let word: &str = row.try_get(column)?;
+    OrderStatus::from_word(word).ok_or_else(|| inconsistent("transactions", column, word))
 }
 
 fn row_to_loaded(row: &PgRow) -> Result<Loaded, StoreError> {
-    let direction: String = row.try_get("direction")?;
-    let state: String = row.try_get("state")?;
+    let direction: &str = row.try_get("direction")?;
+    let state: &str = row.try_get("state")?;
     let amount = sen(row, "amount")?;
-    let qr: Option<String> = row.try_get("qr_content")?;
+    let qr: Option<&str> = row.try_get("qr_content")?;
     // A code that does not parse explains nothing; the import refuses it, plain SQL may have let it in.
-    let tip = qr.and_then(|q| Qris::parse(&q).ok()).and_then(|q| q.tip()).and_then(|t| t.on(amount).ok().flatten());
+    let tip = qr.and_then(|q| Qris::parse(q).ok()).and_then(|q| q.tip()).and_then(|t| t.on(amount).ok().flatten());
     let order = Order {
         id: row.try_get("id")?,
         account: row.try_get("account")?,
         partner_reference_no: row.try_get("partner_reference_no")?,
         reference_no: row.try_get("reference_no")?,
         external_id: row.try_get("external_id")?,
-        direction: Direction::from_word(&direction)
-            .ok_or_else(|| inconsistent("transactions", "direction", &direction))?,
+        direction: Direction::from_word(direction)
+            .ok_or_else(|| inconsistent("transactions", "direction", direction))?,
         amount,
         currency: row.try_get("currency")?,
         tip,
@@ -210,7 +210,7 @@ fn row_to_loaded(row: &PgRow) -> Result<Loaded, StoreError> {
     let open = flags(row, "flags_open")?;
     let resolved = flags(row, "flags")?.difference(&open).copied().collect();
     let prior = Prior {
-        state: State::from_word(&state).ok_or_else(|| inconsistent("transactions", "state", &state))?,
+        state: State::from_word(state).ok_or_else(|| inconsistent("transactions", "state", state))?,
         flags: Flags { open, resolved },
         closed_seq: row.try_get("closed_seq")?,
     };
