@@ -1,7 +1,7 @@
 -- The journal of decisions, hash-chained per transaction, and the double-entry lines that they post.
 
 create table rekon.journal (
-  transaction_id bigint not null references rekon.transactions,
+  transaction_id bigint not null,
   entry_no       integer not null constraint journal_counts_from_one check (entry_no > 0),
   at             timestamptz not null,
   upto_seq       integer not null,
@@ -26,22 +26,28 @@ create table rekon.postings (
   debit          numeric(18, 2) not null default 0,
   credit         numeric(18, 2) not null default 0,
   primary key (transaction_id, entry_no, line),
-  foreign key (transaction_id, entry_no) references rekon.journal,
   constraint postings_have_one_side check
     (debit >= 0 and credit >= 0 and (debit > 0) <> (credit > 0) and debit <> 'NaN' and credit <> 'NaN')
 );
 comment on table rekon.postings is 'Balanced lines of an entry: provider_clearing is what the provider owes us, merchant_payable what we owe, suspense the money at risk.';
 
-create function rekon.postings_balance() returns trigger language plpgsql as $$
+-- The key to the journal is looked up for the whole statement too; an entry is never deleted.
+create function rekon.postings_balance() returns trigger language plpgsql set enable_seqscan = off as $$
 begin
   if exists (select 1 from added group by transaction_id, entry_no having sum(debit) <> sum(credit)) then
     raise exception 'an entry''s debits and credits differ' using errcode = 'check_violation', constraint = 'postings_balance';
+  end if;
+  if exists (select 1 from (select distinct transaction_id, entry_no from added) a
+              where (select j.entry_no from rekon.journal j where j.transaction_id = a.transaction_id and j.entry_no = a.entry_no) is null) then
+    raise exception 'a posting names a journal entry that does not exist' using errcode = 'foreign_key_violation', constraint = 'postings_belong';
   end if;
   return null;
 end $$;
 
 create trigger postings_balance after insert on rekon.postings referencing new table as added
   for each statement execute function rekon.postings_balance();
+create trigger journal_belongs after insert on rekon.journal referencing new table as added
+  for each statement execute function rekon.belongs_to_a_payment();
 create trigger journal_stays before update or delete on rekon.journal for each row execute function rekon.refuse('the journal is append-only');
 create trigger journal_stays_all before truncate on rekon.journal execute function rekon.refuse('the journal is append-only');
 create trigger postings_stay before update or delete on rekon.postings for each row execute function rekon.refuse('a posting is append-only');

@@ -7,7 +7,8 @@ comment on column rekon.runs.attempts is 'How often a worker took it; a worker w
 -- One body is shared by every fact that says the same, so its age is that of the newest.
 alter table rekon.raw_answers add column last_at timestamptz not null default now();
 alter table rekon.raw_answers alter column last_at set default clock_timestamp();
-create index raw_answers_by_age on rekon.raw_answers (last_at);
+-- By ranges of pages: bodies lie in the order in which they came, and a B-tree more is paid for at every answer.
+create index raw_answers_by_age on rekon.raw_answers using brin (last_at) with (pages_per_range = 32, autosummarize = on);
 comment on column rekon.raw_answers.last_at is 'When a new fact last named it, to the day; pruned by this age.';
 
 -- Counts rows that hold money now; one whose excess went back holds none.

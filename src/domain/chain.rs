@@ -3,7 +3,11 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{fact::Fact, order::OrderChange, resolution::Resolution};
+use crate::domain::{
+    fact::{Answer, Fact},
+    order::OrderChange,
+    resolution::Resolution,
+};
 
 /// The 32 bytes of a link.
 pub type Link = [u8; 32];
@@ -43,11 +47,7 @@ pub struct EvidenceLine {
 /// The lines that [`evidence`] hashes, in its order: facts first, then changes, then resolutions.
 pub fn evidence_lines(facts: &[Fact], changes: &[OrderChange], resolutions: &[Resolution]) -> Vec<EvidenceLine> {
     let fact_line = |fact: &Fact| {
-        let mut answer = fact.answer.clone();
-        let paid_time = answer.paid_time.take().map(|t| t.timestamp_micros());
-        let times = (fact.sent_at.timestamp_micros(), fact.answered_at.timestamp_micros(), paid_time);
-        let text =
-            serde_json::to_string(&(fact.seq, fact.source, &answer, times, fact.bad_weather)).unwrap_or_default();
+        let text = fact_text(fact);
         EvidenceLine { seq: fact.seq, text: format!("{}{text}", text.len()) }
     };
     let change_line = |change: &OrderChange| {
@@ -63,6 +63,31 @@ pub fn evidence_lines(facts: &[Fact], changes: &[OrderChange], resolutions: &[Re
     };
     let changes = changes.iter().map(change_line);
     facts.iter().map(fact_line).chain(changes).chain(resolutions.iter().map(resolution_line)).collect()
+}
+
+/// Every field of an answer by name, so that a new one cannot be left out unseen.
+fn fact_text(fact: &Fact) -> String {
+    let Answer {
+        observation,
+        echo,
+        response_code,
+        latest_transaction_status,
+        amount,
+        currency,
+        fee_amount,
+        payment_id,
+        approval_code,
+        paid_time,
+        paid_time_raw,
+        warnings,
+        doubt,
+    } = &*fact.answer;
+    let place = (fact.seq, fact.source, fact.bad_weather);
+    let times = (fact.sent_at.timestamp_micros(), fact.answered_at.timestamp_micros());
+    let said = (observation, echo, response_code, latest_transaction_status, warnings, doubt);
+    let money = (amount, currency, fee_amount, payment_id, approval_code);
+    let paid = (paid_time.map(|t| t.timestamp_micros()), paid_time_raw);
+    serde_json::to_string(&(place, times, said, money, paid)).unwrap_or_default()
 }
 
 /// The hash over evidence lines, hex.

@@ -1,5 +1,7 @@
 //! Facts: what somebody said about a payment, once, immutable. A fact never decides; it is evidence for `decide`.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use crate::domain::{money::Sen, observation::Observation};
@@ -160,8 +162,9 @@ pub struct Fact {
     pub seq: i32,
     /// Who said it.
     pub source: Source,
-    /// What was said.
-    pub answer: Answer,
+    /// What was said. Shared: the case, the evidence and the store's columns look at one copy.
+    #[serde(serialize_with = "shared")]
+    pub answer: Arc<Answer>,
     /// Database time when the request left.
     pub sent_at: DateTime<Utc>,
     /// Database time when the answer was recorded, the first time.
@@ -188,6 +191,10 @@ impl Fact {
     pub fn absorbs(&self, answer: &Answer, at: DateTime<Utc>, bad_weather: bool, boundaries: &[DateTime<Utc>]) -> bool {
         let always_new = matches!(answer.observation, Observation::Paid | Observation::Reversed);
         let same_side = boundaries.iter().all(|b| (self.answered_at <= *b) == (at <= *b));
-        !always_new && self.bad_weather == bad_weather && same_side && self.answer == *answer
+        !always_new && self.bad_weather == bad_weather && same_side && *self.answer == *answer
     }
+}
+
+fn shared<S: serde::Serializer>(answer: &Arc<Answer>, serializer: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&**answer, serializer)
 }

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, oneshot},
+    time::Instant,
+};
 
 use crate::store::{
     Store, StoreError,
@@ -86,6 +89,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// A block at least so large is half used when the next one is leased, so that nobody waits for the commit. At a small rate
+/// slots are not hoarded: other replicas may want them.
+const AHEAD_FROM: i32 = 16;
+
+/// A block on its way, and when its answer came.
+type Coming = oneshot::Receiver<(Result<Slots, StoreError>, Instant)>;
+
 /// A block of leased slots and how the next one should be sized.
 #[derive(Debug, Default)]
 struct Block {
@@ -96,9 +106,16 @@ struct Block {
     used: i32,
     next_want: i32,
     epoch: u64,
+    coming: Option<Coming>,
 }
 
 impl Block {
+    /// Is half of it gone?
+    fn wants_another(&self) -> bool {
+        let granted = self.left.saturating_add(self.used);
+        self.coming.is_none() && granted >= AHEAD_FROM && self.left <= self.used
+    }
+
     /// The time of the next usable slot; expired ones are dropped.
     fn pop(&mut self, now: Instant) -> Option<Instant> {
         while self.left > 0 {
@@ -176,25 +193,51 @@ impl Budget {
             if block.epoch != epoch {
                 block.epoch = epoch;
                 block.left = 0;
-            }
-            if let Some(at) = block.pop(Instant::now()) {
-                return Ok((at, epoch));
+                block.coming = None;
             }
             let waiting = bank.waiting.load(Ordering::Relaxed).max(1);
-            let ask = self.ask(class, waiting.max(block.next_want));
-            let slots = store.take_slots(&self.account, &ask).await?;
-            let now = Instant::now();
+            if let Some(at) = block.pop(Instant::now()) {
+                if block.wants_another() {
+                    block.coming = Some(self.send_for(store, self.ask(class, waiting.max(block.next_want))));
+                }
+                return Ok((at, epoch));
+            }
+            let (slots, now) = match &mut block.coming {
+                // Waited for in place: whoever gives up here leaves it to the next.
+                Some(coming) => {
+                    let came = coming.await;
+                    block.coming = None;
+                    let Ok((slots, at)) = came else { continue };
+                    (slots?, at)
+                }
+                None => {
+                    let ask = self.ask(class, waiting.max(block.next_want));
+                    (store.take_slots(&self.account, &ask).await?, Instant::now())
+                }
+            };
             // Pushed back meanwhile: whether these were granted before or after, nobody can tell.
             if self.epoch.load(Ordering::Relaxed) != epoch {
                 continue;
             }
             if slots.granted > 0 {
-                block.fill(&slots, micros(ask.spacing_us), now);
+                block.fill(&slots, micros(self.ask(class, 1).spacing_us), now);
             } else {
                 block.next_want = 1;
                 tokio::time::sleep(micros(slots.retry_us)).await;
             }
         }
+    }
+
+    /// Leases a block beside the one in use.
+    fn send_for(&self, store: &Store, ask: Ask) -> Coming {
+        let (sender, coming) = oneshot::channel();
+        let (store, account) = (store.clone(), self.account.clone());
+        tokio::spawn(async move {
+            let slots = store.take_slots(&account, &ask).await;
+            // Nobody takes them any more: they expire.
+            drop(sender.send((slots, Instant::now())));
+        });
+        coming
     }
 
     fn ask(&self, class: CallClass, want: i32) -> Ask {

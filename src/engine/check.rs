@@ -105,6 +105,8 @@ impl Permit for SlotPermit<'_> {
     async fn call(&self, _kind: CallKind) -> Result<(), Denied> {
         let begun = Instant::now();
         let slot = tokio::select! {
+            // The slot first: where it is there at once, nobody need listen for the end.
+            biased;
             slot = self.account.budget.slot(self.store, self.class, self.latest) => slot,
             // Nothing new is asked by a process that ends.
             () = self.stop.cancelled() => return Err(Denied),
@@ -245,10 +247,10 @@ fn answered(ctx: &Ctx, row: &Leased, result: QueryResult, sent_at: DateTime<Utc>
     Answered {
         id: row.id,
         epoch: Some(row.epoch),
-        call_id: result.meta.call_id.unwrap_or_else(|| ctx.ids.next(ctx.clock.now())),
-        answer: result.answer,
+        call_id: result.meta.call_id.unwrap_or_else(|| ctx.ids.next(ctx.clock.now())).into(),
+        answer: Arc::new(result.answer),
         sent_at: if was_sent { sent_at } else { ctx.clock.now() },
-        raw: (!result.raw.is_empty()).then_some(result.raw),
+        raw: (!result.raw.is_empty()).then(|| Arc::new(result.raw)),
         bad_weather,
         was_sent,
     }
@@ -260,8 +262,8 @@ fn unbuildable(ctx: &Ctx, row: &Leased, bad_weather: bool) -> Answered {
     Answered {
         id: row.id,
         epoch: Some(row.epoch),
-        call_id: ctx.ids.next(now),
-        answer: Answer::indeterminate("unbuildable"),
+        call_id: ctx.ids.next(now).into(),
+        answer: Arc::new(Answer::indeterminate("unbuildable")),
         sent_at: now,
         raw: None,
         bad_weather,
@@ -334,7 +336,7 @@ pub async fn one(
     account.weather.probe_over(&ctx.store).await;
     match asked {
         Ok(Some(answered)) => {
-            let answer = answered.answer.clone();
+            let answer = Answer::clone(&answered.answer);
             let settled = settle::settle(&ctx.store, &ctx.rulebook, &[answered]).await;
             if settled.is_err() {
                 ctx.store.release_rows(&[lease]).await?;

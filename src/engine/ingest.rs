@@ -9,7 +9,10 @@ mod allowance;
 mod intake;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -46,7 +49,7 @@ pub struct Door {
 #[derive(Debug)]
 struct DoorAccount {
     provider: String,
-    profile_hash: String,
+    profile_hash: Arc<str>,
     key: Option<WordsKey>,
 }
 
@@ -54,7 +57,7 @@ struct DoorAccount {
 #[derive(Debug, Clone)]
 pub struct Arrival {
     account: String,
-    profile_hash: String,
+    profile_hash: Arc<str>,
     hash: Vec<u8>,
     is_verified: bool,
     notification: Notification,
@@ -104,7 +107,7 @@ impl Door {
     pub fn new(config: &Config, rulebook: &Rulebook) -> Self {
         let account = |a: &crate::config::Account| DoorAccount {
             provider: a.provider.clone(),
-            profile_hash: rulebook.profile_hash(&a.name).to_owned(),
+            profile_hash: rulebook.shared_profile_hash(&a.name),
             key: a.notify.as_ref().map(|n| WordsKey { shared_key: n.shared_key.clone(), formula: n.words.clone() }),
         };
         let accounts = config.accounts.values().map(|a| (a.name.clone(), account(a))).collect();
@@ -273,12 +276,12 @@ fn kept_apart(arrival: &Arrival, outcome: Outcome) -> Apart {
 
 fn add_fact(batch: &mut Batch, arrival: &Arrival, target: &Target, now: DateTime<Utc>) {
     let body = arrival.notification.redacted().to_string().into_bytes();
-    let raw_hash = Sha256::digest(&body).to_vec();
-    batch.raws.push(RawAnswer { hash: raw_hash.clone(), body });
+    let raw_hash = Sha256::digest(&body).into();
+    batch.raws.push(RawAnswer { hash: raw_hash, body: Arc::new(body) });
     let fact = Fact {
         seq: target.seq,
         source: Source::Notification,
-        answer: claimed(arrival),
+        answer: Arc::new(claimed(arrival)),
         sent_at: now,
         answered_at: now,
         last_at: now,
@@ -289,7 +292,7 @@ fn add_fact(batch: &mut Batch, arrival: &Arrival, target: &Target, now: DateTime
     batch.facts.push(NewFact {
         transaction_id: target.id,
         fact,
-        call_id: arrival.call_id(),
+        call_id: arrival.call_id().into(),
         raw_hash: Some(raw_hash),
         profile_hash: arrival.profile_hash.clone(),
     });

@@ -121,9 +121,9 @@ async fn store_end(
     let now = store::now_in(&mut tx).await?;
     let step = match called {
         Ok(result) => {
-            let raw_hash = (!result.raw.is_empty()).then(|| Sha256::digest(&result.raw).to_vec());
-            if let Some(hash) = raw_hash.clone() {
-                store::settle::raws(&mut tx, &[RawAnswer { hash, body: result.raw.clone() }]).await?;
+            let raw_hash = (!result.raw.is_empty()).then(|| Sha256::digest(&result.raw).into());
+            if let Some(hash) = raw_hash {
+                store::settle::raws(&mut tx, &[RawAnswer { hash, body: Arc::new(result.raw.clone()) }]).await?;
             }
             QrCancelStep { raw_hash, ..answered(&result, now) }
         }

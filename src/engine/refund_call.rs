@@ -1,7 +1,7 @@
 //! The call of a refund: mints its identity once, sends the stored bytes, and stores what came back. Whether it may be
 //! sent at all is decided in `refund`, under the row's lock.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -152,9 +152,9 @@ async fn store_end(
         }
         End::NotSent(why) => (Vec::new(), format!("not sent: {why}"), None),
     };
-    let raw_hash = (!raw.is_empty()).then(|| Sha256::digest(&raw).to_vec());
-    if let Some(hash) = raw_hash.clone() {
-        store::settle::raws(&mut tx, &[RawAnswer { hash, body: raw }]).await?;
+    let raw_hash = (!raw.is_empty()).then(|| Sha256::digest(&raw).into());
+    if let Some(hash) = raw_hash {
+        store::settle::raws(&mut tx, &[RawAnswer { hash, body: Arc::new(raw) }]).await?;
     }
     let number = attempt.refund.attempts;
     refunds::end_attempt(

@@ -1,7 +1,7 @@
 //! The terms in force in this process: the policy and each account's profile, with the hashes that every decision
 //! names. Immutable for the life of the process.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::domain::{case::Terms, chain, policy::Policy, profile::Profile};
 
@@ -11,7 +11,7 @@ pub struct AccountRules {
     /// The profile with the account's overrides.
     pub profile: Profile,
     /// Its fingerprint.
-    pub hash: String,
+    pub hash: Arc<str>,
 }
 
 /// Policy and profiles.
@@ -33,7 +33,7 @@ impl Rulebook {
         let accounts = profiles
             .into_iter()
             .map(|(name, profile)| {
-                let hash = fingerprint(serde_json::to_string(&profile));
+                let hash = fingerprint(serde_json::to_string(&profile)).into();
                 (name, AccountRules { profile, hash })
             })
             .collect();
@@ -42,7 +42,8 @@ impl Rulebook {
 
     /// The documents that decisions name: fingerprint, kind, canonical JSON.
     pub fn documents(&self) -> Vec<(String, &'static str, String)> {
-        let profiles = self.accounts.values().map(|a| (a.hash.clone(), "profile", serde_json::to_string(&a.profile)));
+        let profiles =
+            self.accounts.values().map(|a| (a.hash.to_string(), "profile", serde_json::to_string(&a.profile)));
         let policy = (self.policy_hash.clone(), "policy", serde_json::to_string(&self.policy));
         let all = std::iter::once(policy).chain(profiles);
         all.filter_map(|(hash, kind, body)| Some((hash, kind, body.ok()?))).collect()
@@ -55,6 +56,11 @@ impl Rulebook {
 
     /// The hash of an account's profile; `-` where it is not configured.
     pub fn profile_hash(&self, account: &str) -> &str {
-        self.accounts.get(account).map_or("-", |a| a.hash.as_str())
+        self.accounts.get(account).map_or("-", |a| &a.hash)
+    }
+
+    /// The same, to keep.
+    pub fn shared_profile_hash(&self, account: &str) -> Arc<str> {
+        self.accounts.get(account).map_or_else(|| "-".into(), |a| Arc::clone(&a.hash))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     domain::{
+        chain::Link,
         fact::{Answer, Fact, Source},
         order::later,
     },
@@ -35,13 +37,13 @@ pub struct Answered {
     /// The lease under which it was asked; `None` where the asker holds the row by a refund's lease.
     pub epoch: Option<i64>,
     /// The X-EXTERNAL-ID of the call.
-    pub call_id: String,
+    pub call_id: Arc<str>,
     /// What was said.
-    pub answer: Answer,
+    pub answer: Arc<Answer>,
     /// Database time when the request left, never later than the truth.
     pub sent_at: DateTime<Utc>,
     /// The body as it came, secrets out.
-    pub raw: Option<Vec<u8>>,
+    pub raw: Option<Arc<Vec<u8>>>,
     /// The account's breaker was not closed.
     pub bad_weather: bool,
     /// The query itself left; false where not even a token could be had.
@@ -201,7 +203,7 @@ fn record(row: &mut Loaded, answered: &Answered, rulebook: &Rulebook, now: DateT
     let fact = Fact {
         seq: row.seq,
         source: Source::Query,
-        answer: answered.answer.clone(),
+        answer: Arc::clone(&answered.answer),
         sent_at: answered.sent_at.trunc_subsecs(6),
         answered_at: now,
         last_at: now,
@@ -210,16 +212,16 @@ fn record(row: &mut Loaded, answered: &Answered, rulebook: &Rulebook, now: DateT
         bad_weather: answered.bad_weather,
     };
     let raw_hash = answered.raw.as_ref().map(|body| {
-        let hash = Sha256::digest(body).to_vec();
-        written.batch.raws.push(RawAnswer { hash: hash.clone(), body: body.clone() });
+        let hash: Link = Sha256::digest(&**body).into();
+        written.batch.raws.push(RawAnswer { hash, body: Arc::clone(body) });
         hash
     });
     written.batch.facts.push(NewFact {
         transaction_id: id,
         fact: fact.clone(),
-        call_id: answered.call_id.clone(),
+        call_id: Arc::clone(&answered.call_id),
         raw_hash,
-        profile_hash: rulebook.profile_hash(&row.case.order.account).to_owned(),
+        profile_hash: rulebook.shared_profile_hash(&row.case.order.account),
     });
     row.case.facts.push(fact);
 }

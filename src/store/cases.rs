@@ -1,7 +1,10 @@
 //! Loads cases under their row locks: everything `decide` wants to know about up to some hundred rows, in a handful of
 //! statements. Rows without a history cost one statement.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use sqlx::{Row, postgres::PgRow};
@@ -233,25 +236,25 @@ fn flags(row: &PgRow, column: &'static str) -> Result<BTreeSet<Flag>, StoreError
 }
 
 fn order_status(row: &PgRow, column: &'static str) -> Result<OrderStatus, StoreError> {
-    let word: String = row.try_get(column)?;
-    OrderStatus::from_word(&word).ok_or_else(|| inconsistent("transactions", column, word))
+    let word: &str = row.try_get(column)?;
+    OrderStatus::from_word(word).ok_or_else(|| inconsistent("transactions", column, word))
 }
 
 fn row_to_loaded(row: &PgRow) -> Result<Loaded, StoreError> {
-    let direction: String = row.try_get("direction")?;
-    let state: String = row.try_get("state")?;
+    let direction: &str = row.try_get("direction")?;
+    let state: &str = row.try_get("state")?;
     let amount = sen(row, "amount")?;
-    let qr: Option<String> = row.try_get("qr_content")?;
+    let qr: Option<&str> = row.try_get("qr_content")?;
     // A code that does not parse explains nothing; the import refuses it, plain SQL may have let it in.
-    let tip = qr.and_then(|q| Qris::parse(&q).ok()).and_then(|q| q.tip()).and_then(|t| t.on(amount).ok().flatten());
+    let tip = qr.and_then(|q| Qris::parse(q).ok()).and_then(|q| q.tip()).and_then(|t| t.on(amount).ok().flatten());
     let order = Order {
         id: row.try_get("id")?,
         account: row.try_get("account")?,
         partner_reference_no: row.try_get("partner_reference_no")?,
         reference_no: row.try_get("reference_no")?,
         external_id: row.try_get("external_id")?,
-        direction: Direction::from_word(&direction)
-            .ok_or_else(|| inconsistent("transactions", "direction", &direction))?,
+        direction: Direction::from_word(direction)
+            .ok_or_else(|| inconsistent("transactions", "direction", direction))?,
         amount,
         currency: row.try_get("currency")?,
         tip,
@@ -262,7 +265,7 @@ fn row_to_loaded(row: &PgRow) -> Result<Loaded, StoreError> {
     let open = flags(row, "flags_open")?;
     let resolved = flags(row, "flags")?.difference(&open).copied().collect();
     let prior = Prior {
-        state: State::from_word(&state).ok_or_else(|| inconsistent("transactions", "state", &state))?,
+        state: State::from_word(state).ok_or_else(|| inconsistent("transactions", "state", state))?,
         flags: Flags { open, resolved },
         closed_seq: row.try_get("closed_seq")?,
     };
@@ -319,7 +322,7 @@ fn row_to_fact(row: &PgRow) -> Result<Fact, StoreError> {
     Ok(Fact {
         seq: row.try_get("seq")?,
         source: Source::from_word(&source).ok_or_else(|| inconsistent("facts", "source", &source))?,
-        answer,
+        answer: Arc::new(answer),
         sent_at: row.try_get("sent_at")?,
         answered_at: row.try_get("answered_at")?,
         last_at: row.try_get("last_at")?,

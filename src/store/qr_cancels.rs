@@ -6,7 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-use crate::store::{Store, StoreError, Tx, error::inconsistent, limits::interval};
+use crate::{
+    domain::chain::Link,
+    store::{Store, StoreError, Tx, error::inconsistent, limits::interval},
+};
 
 /// Where the end of a QR stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +83,7 @@ pub struct QrCancelStep {
     /// The seven digits.
     pub response_code: Option<String>,
     /// SHA-256 of the answer.
-    pub raw_hash: Option<Vec<u8>>,
+    pub raw_hash: Option<Link>,
     /// When it is looked at again; nothing at an end.
     pub next_at: Option<DateTime<Utc>>,
 }
@@ -156,7 +159,7 @@ pub async fn step(tx: &mut Tx, leased: LeasedCancel, step: &QrCancelStep) -> Res
         .bind(i32::from(step.lost))
         .bind(step.reason.as_deref())
         .bind(step.response_code.as_deref())
-        .bind(step.raw_hash.as_deref())
+        .bind(step.raw_hash.as_ref().map(Link::as_slice))
         .bind(step.next_at)
         .bind(step.state.is_end())
         .execute(&mut **tx)

@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::Row;
 
 use crate::{
-    domain::{money::Sen, refund::Refund, state::Flag, switch::Level},
+    domain::{chain::Link, money::Sen, refund::Refund, state::Flag, switch::Level},
     store::{
         Store, StoreError, Tx,
         cases::{self, sen},
@@ -24,7 +24,7 @@ pub struct AttemptEnd {
     /// The seven digits.
     pub response_code: Option<String>,
     /// SHA-256 of the body.
-    pub raw_hash: Option<Vec<u8>>,
+    pub raw_hash: Option<Link>,
 }
 
 /// The switches of an account, locked.
@@ -288,7 +288,7 @@ pub async fn end_attempt(tx: &mut Tx, end: &AttemptEnd) -> Result<(), StoreError
         .bind(end.attempt)
         .bind(&end.outcome)
         .bind(end.response_code.as_deref())
-        .bind(end.raw_hash.as_deref())
+        .bind(end.raw_hash.as_ref().map(Link::as_slice))
         .execute(&mut **tx)
         .await?;
     Ok(())

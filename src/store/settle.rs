@@ -1,7 +1,7 @@
 //! Writes what a group of settled rows became: facts, sightings, journal, postings and the rows themselves, each in one
 //! statement for the whole group. Every row is held locked by the caller's transaction.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -24,11 +24,11 @@ pub struct NewFact {
     /// The fact.
     pub fact: Fact,
     /// The X-EXTERNAL-ID of the call.
-    pub call_id: String,
+    pub call_id: Arc<str>,
     /// SHA-256 of the stored body.
-    pub raw_hash: Option<Vec<u8>>,
+    pub raw_hash: Option<Link>,
     /// The profile in force.
-    pub profile_hash: String,
+    pub profile_hash: Arc<str>,
 }
 
 /// One more sighting of a stored fact.
@@ -44,9 +44,9 @@ pub struct Sighting {
 #[derive(Debug, Clone)]
 pub struct RawAnswer {
     /// SHA-256 of the body.
-    pub hash: Vec<u8>,
+    pub hash: Link,
     /// The body, secrets out.
-    pub body: Vec<u8>,
+    pub body: Arc<Vec<u8>>,
 }
 
 /// One journal entry with its lines.
@@ -126,15 +126,11 @@ pub struct Batch {
     pub notices: Vec<String>,
 }
 
-// Once a day for a body that goes on coming: it is as young as the newest fact that names it. Before the insert, so that a
-// body which is being pruned is waited for and then written anew; in one order, so that two groups never wait crosswise.
-const HEARD_AGAIN: &str = "-- store::settle::heard_again
-with old as (
-  select hash from rekon.raw_answers where hash = any($1::bytea[]) and last_at < clock_timestamp() - interval '1 day' order by hash for update)
-update rekon.raw_answers r set last_at = clock_timestamp() from old where r.hash = old.hash";
-
+// A body that goes on coming is as young as the newest fact that names it, to the day. DO UPDATE locks the row that stands
+// there already, so that a body which is being pruned is waited for and then written anew.
 const RAWS: &str = "-- store::settle::raws
-insert into rekon.raw_answers (hash, body) select * from unnest($1::bytea[], $2::bytea[]) on conflict do nothing";
+insert into rekon.raw_answers as r (hash, body) select * from unnest($1::bytea[], $2::bytea[])
+on conflict (hash) do update set last_at = clock_timestamp() where r.last_at < clock_timestamp() - interval '1 day'";
 
 const FACTS: &str = "-- store::settle::facts
 insert into rekon.facts (transaction_id, seq, source, call_id, observation, echo, response_code, latest_transaction_status, amount, currency,
@@ -222,7 +218,6 @@ pub async fn raws(tx: &mut Tx, raws: &[RawAnswer]) -> Result<(), StoreError> {
     sorted.dedup_by(|a, b| a.hash == b.hash);
     let hashes: Vec<&[u8]> = sorted.iter().map(|r| r.hash.as_slice()).collect();
     let bodies: Vec<&[u8]> = sorted.iter().map(|r| r.body.as_slice()).collect();
-    sqlx::query(HEARD_AGAIN).bind(&hashes).execute(&mut **tx).await?;
     sqlx::query(RAWS).bind(hashes).bind(bodies).execute(&mut **tx).await?;
     Ok(())
 }
@@ -231,13 +226,13 @@ async fn facts(tx: &mut Tx, facts: &[NewFact]) -> Result<(), StoreError> {
     if facts.is_empty() {
         return Ok(());
     }
-    let answers: Vec<&Answer> = facts.iter().map(|f| &f.fact.answer).collect();
+    let answers: Vec<&Answer> = facts.iter().map(|f| &*f.fact.answer).collect();
     let words = |warnings: &Answer| warnings.warnings.iter().map(|w| w.as_str()).collect::<Vec<_>>().join(",");
     sqlx::query(FACTS)
         .bind(column(facts, |f| f.transaction_id))
         .bind(column(facts, |f| f.fact.seq))
         .bind(column(facts, |f| f.fact.source.as_str()))
-        .bind(column(facts, |f| f.call_id.as_str()))
+        .bind(column(facts, |f| &*f.call_id))
         .bind(column(&answers, |a| a.observation.as_str()))
         .bind(column(&answers, |a| a.echo.as_str()))
         .bind(column(&answers, |a| a.response_code.as_deref()))
@@ -254,8 +249,8 @@ async fn facts(tx: &mut Tx, facts: &[NewFact]) -> Result<(), StoreError> {
         .bind(column(facts, |f| f.fact.bad_weather))
         .bind(column(facts, |f| f.fact.sent_at))
         .bind(column(facts, |f| f.fact.answered_at))
-        .bind(column(facts, |f| f.raw_hash.as_deref()))
-        .bind(column(facts, |f| f.profile_hash.as_str()))
+        .bind(column(facts, |f| f.raw_hash.as_ref().map(Link::as_slice)))
+        .bind(column(facts, |f| &*f.profile_hash))
         .execute(&mut **tx)
         .await?;
     Ok(())

@@ -21,7 +21,7 @@ delete from apalis.workers w where last_seen < now() - $1::interval and not exis
 // Skips what a settle is about to name again; see store::settle::heard_again.
 const PRUNE_BODIES: &str = "-- store::upkeep::prune_bodies
 delete from rekon.raw_answers where hash in (
-  select hash from rekon.raw_answers where last_at < clock_timestamp() - $1::interval order by last_at limit $2 for update skip locked)";
+  select hash from rekon.raw_answers where last_at < clock_timestamp() - $1::interval limit $2 for update skip locked)";
 
 // Before their runs: a run may have selected millions, too many for one cascade.
 const PRUNE_ITEMS: &str = "-- store::upkeep::prune_items

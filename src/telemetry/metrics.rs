@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, with_recorder};
+use metrics::with_recorder;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::{
-    board::{METADATA, key},
     catalogue::{self as c, CATALOGUE, Kind, Metric, Vocabulary},
+    handles::{counter, histogram, recorder_is_installed},
 };
 
 /// Why nothing is counted.
@@ -54,9 +54,11 @@ pub fn install(vocabulary: &Vocabulary) -> Result<ProcessMetrics, MetricsError> 
         }
     }
     let handle = builder.install_recorder()?;
+    recorder_is_installed();
     for metric in CATALOGUE {
         describe(metric);
         for labels in vocabulary.combinations(metric) {
+            let labels: Vec<&str> = labels.iter().map(AsRef::as_ref).collect();
             match metric.kind {
                 Kind::Counter => counter(metric, &labels).increment(0),
                 Kind::Histogram(_) => drop(histogram(metric, &labels)),
@@ -234,18 +236,18 @@ pub fn check_lateness(account: &str, late: Duration) {
 
 /// A settle transaction was committed.
 pub fn settle_group(rows: u32, took: Duration) {
-    histogram::<&str>(c::SETTLE_ROWS, &[]).record(rows);
-    histogram::<&str>(c::SETTLE_SECONDS_SPENT, &[]).record(took);
+    histogram(c::SETTLE_ROWS, &[]).record(rows);
+    histogram(c::SETTLE_SECONDS_SPENT, &[]).record(took);
 }
 
 /// Answers came after their lease was lost.
 pub fn stale_answers(answers: u64) {
-    counter::<&str>(c::STALE_ANSWERS, &[]).increment(answers);
+    counter(c::STALE_ANSWERS, &[]).increment(answers);
 }
 
 /// Rows could not be settled.
 pub fn poisoned_rows(rows: u64) {
-    counter::<&str>(c::POISONED_ROWS, &[]).increment(rows);
+    counter(c::POISONED_ROWS, &[]).increment(rows);
 }
 
 /// A call waited for its slot; `class` is the budget's word.
@@ -266,7 +268,7 @@ pub fn job_ended(job: &'static str, outcome: JobOutcome, took: Duration) {
 
 /// The sentinel made a pass.
 pub fn sentinel_pass(took: Duration) {
-    histogram::<&str>(c::SENTINEL_SECONDS, &[]).record(took);
+    histogram(c::SENTINEL_SECONDS, &[]).record(took);
 }
 
 /// The database's gauges were read, or could not be.
@@ -280,14 +282,4 @@ fn describe(metric: &'static Metric) {
         Kind::Histogram(_) => recorder.describe_histogram(metric.name.into(), None, metric.help.into()),
         Kind::ProcessGauge | Kind::DatabaseGauge => {}
     });
-}
-
-fn counter<L: AsRef<str>>(metric: &'static Metric, labels: &[L]) -> Counter {
-    debug_assert!(matches!(metric.kind, Kind::Counter), "{} is no counter", metric.name);
-    with_recorder(|recorder| recorder.register_counter(&key(metric, labels), &METADATA))
-}
-
-fn histogram<L: AsRef<str>>(metric: &'static Metric, labels: &[L]) -> Histogram {
-    debug_assert!(matches!(metric.kind, Kind::Histogram(_)), "{} is no histogram", metric.name);
-    with_recorder(|recorder| recorder.register_histogram(&key(metric, labels), &METADATA))
 }

@@ -6,4 +6,5 @@ pub mod catalogue;
 pub mod heartbeat;
 pub mod logs;
 pub mod metrics;
-pub mod number;
+pub mod handles;
+mod number;

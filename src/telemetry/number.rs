@@ -31,4 +31,4 @@ impl Value {
 
 /// Upper bounds of a histogram's buckets, in its base unit.
 #[expect(clippy::disallowed_types, reason = "bounds are floats by the library's interface")]
-pub type Buckets = &'static [f64];
+pub(super) type Buckets = &'static [f64];

@@ -147,7 +147,8 @@ async fn a_body_is_as_young_as_the_newest_fact_that_names_it() {
          select sha256(b), b, now() - interval '500 days', now() - interval '500 days' from unnest(array['again', 'old']::bytea[]) b",
     )
     .await;
-    let again = RawAnswer { hash: db.value("select sha256('again')").await, body: b"again".to_vec() };
+    let again =
+        RawAnswer { hash: db.value("select sha256('again')").await, body: std::sync::Arc::new(b"again".to_vec()) };
     let mut tx = db.store.begin().await.unwrap();
     settle::write(&mut tx, &Batch { raws: vec![again], ..Batch::default() }).await.unwrap();
     tx.commit().await.unwrap();

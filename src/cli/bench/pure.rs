@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     hint::black_box,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -91,7 +92,7 @@ fn case(account: &Account, ours: &str, theirs: &str, answer: Answer) -> Case {
     let fact = Fact {
         seq: 1,
         source: Source::Query,
-        answer,
+        answer: Arc::new(answer),
         sent_at: at,
         answered_at: at,
         last_at: at,

@@ -68,7 +68,7 @@ async fn a_fact_without_sense_is_refused() {
     db.expect_refused(&fact(1, "c1", "SUCCESS", "150000"), "facts_observation_is_known").await;
     db.expect_refused(&fact(1, "c1", "OPEN", "null").replace("'right'", "'maybe'"), "facts_echo_is_known").await;
     db.expect_refused(&fact(1, "c1", "OPEN", "null").replace("'query'", "'gossip'"), "facts_source_is_known").await;
-    db.expect_refused(&fact(1, "c1", "OPEN", "null").replace("(1, 1", "(2, 1"), "facts_transaction_id_fkey").await;
+    db.expect_refused(&fact(1, "c1", "OPEN", "null").replace("(1, 1", "(2, 1"), "facts_belong").await;
     let mut seq = 0;
     for observation in ["OPEN", "IN_FLIGHT", "REVERSED", "CANCELLED", "EXPIRED", "FAILED", "ABSENT", "INDETERMINATE"] {
         seq += 1;
@@ -123,7 +123,7 @@ async fn a_statement_posts_balanced_lines_or_none() {
     let honest = post(
         "(1, 'provider_clearing', 150000, 0), (2, 'merchant_payable', 0, 100000), (3, 'suspense:overpaid', 0, 50000)",
     );
-    db.expect_refused(&honest, "postings_transaction_id_entry_no_fkey").await;
+    db.expect_refused(&honest, "postings_belong").await;
     db.run(&entry(1, GENESIS)).await;
     db.expect_refused(&post("(1, 'provider_clearing', 150000, 0)"), "postings_balance").await;
     db.expect_refused(

@@ -196,7 +196,7 @@ impl Case {
         self.facts.push(Fact {
             seq,
             source: Source::Query,
-            answer,
+            answer: std::sync::Arc::new(answer),
             sent_at: t(secs),
             answered_at: t(secs + 1),
             last_at: t(secs + 1),

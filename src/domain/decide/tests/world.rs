@@ -222,7 +222,7 @@ impl World {
             None => self.case.facts.push(Fact {
                 seq,
                 source: Source::Query,
-                answer,
+                answer: std::sync::Arc::new(answer),
                 sent_at,
                 answered_at: at,
                 last_at: at,
