@@ -46,6 +46,8 @@ mod shared_token;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod sql;
 #[cfg(test)]
 mod support;
