@@ -28,6 +28,8 @@ mod fuzz;
 #[cfg(test)]
 mod money_out;
 #[cfg(test)]
+mod mutants;
+#[cfg(test)]
 mod notify;
 #[cfg(test)]
 mod process;
@@ -37,6 +39,8 @@ mod providers;
 mod replay;
 #[cfg(test)]
 mod replicas;
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod report;
 #[cfg(test)]
