@@ -156,7 +156,8 @@ mod tests {
             ("2026-11-20T16:59:00Z", 40),
         ];
         let day: BusinessDay = "2026-11-20".parse().unwrap();
-        let rupiah: i64 = paid.iter().filter(|(at, _)| day.contains(at.parse().unwrap())).map(|(_, rupiah)| rupiah).sum();
+        let rupiah: i64 =
+            paid.iter().filter(|(at, _)| day.contains(at.parse().unwrap())).map(|(_, rupiah)| rupiah).sum();
         assert_eq!(rupiah, 12_340, "the day's money is what was paid between two midnights in Jakarta");
     }
 

@@ -65,7 +65,8 @@ impl Notice {
 
 /// Delivers what leaves with an answer. Only the notification that comes before the response is waited for.
 pub(super) async fn deliver(world: &Arc<World>, client_id: &str, notice: Option<Notice>) {
-    let Some((notice, postbox)) = notice.and_then(|notice| Some((notice, lock(&world.postboxes).get(client_id)?.clone())))
+    let Some((notice, postbox)) =
+        notice.and_then(|notice| Some((notice, lock(&world.postboxes).get(client_id)?.clone())))
     else {
         return;
     };

@@ -44,7 +44,12 @@ pub(super) struct Outcome {
 impl Outcome {
     /// An answer with this body.
     pub(super) fn answer(http_status: u16, label: impl Into<Cow<'static, str>>, body: String) -> Self {
-        Self { wire: Wire::Json { http_status, body, retry_after_secs: None }, slow_ms: 0, label: label.into(), notice: None }
+        Self {
+            wire: Wire::Json { http_status, body, retry_after_secs: None },
+            slow_ms: 0,
+            label: label.into(),
+            notice: None,
+        }
     }
 
     /// A refusal with SNAP's two-field body.

@@ -50,8 +50,14 @@ async fn two_workers_a_notification_the_poll_a_cashier_and_the_merchant_race_and
                 let knock = Knock::paid(&reference, &format!("{}.00", 150_000 + round)).signed();
                 let account = ctx.account(ACCOUNT).expect("it is configured");
                 let asked = check::one(ctx, account, *id, CallClass::Cashier, Duration::from_secs(5));
-                let turns = format!("update rekon.transactions set order_status = 'cancelled' where id = {id} and order_status = 'open'");
-                let merchant = async { if who == 3 && round == 2 { shop.db.run(&turns).await } };
+                let turns = format!(
+                    "update rekon.transactions set order_status = 'cancelled' where id = {id} and order_status = 'open'"
+                );
+                let merchant = async {
+                    if who == 3 && round == 2 {
+                        shop.db.run(&turns).await
+                    }
+                };
                 // The cashier may hear that somebody else is at it; that is no failure.
                 drop(futures::join!(door.knock(&knock), asked, merchant));
             }

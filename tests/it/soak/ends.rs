@@ -62,6 +62,12 @@ impl Expected {
         Self { reference, account, kind: FaultKind::Ok, ends, is_told_truly: true }
     }
 
+    /// An excess that the provider refuses to return. Where a death came between, its no answers a repeat, and proves nothing.
+    pub(super) fn refused_for_good(reference: String, account: usize) -> Self {
+        let ends = ["paid{overpaid,refund_blocked}", "review{overpaid,refund_unknown}"].map(|end| (end.to_owned(), 0));
+        Self { reference, account, kind: FaultKind::Ok, ends: ends.to_vec(), is_told_truly: true }
+    }
+
     /// May it rest like this?
     pub(super) fn allows(&self, end: &str, returned_sen: i64) -> bool {
         self.ends.iter().any(|(name, sen)| name == end && *sen == returned_sen)

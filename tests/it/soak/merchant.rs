@@ -1,7 +1,7 @@
 //! The merchants: they expect payments in batches, each kind of the grammar as often as any other, cancel and fulfil some of
 //! their orders while rekon is at work, and have cashiers who cannot wait.
 
-use rekon::sim::{Answer, FaultKind, Rng, SimPayment, play};
+use rekon::sim::{Answer, FaultKind, RefundBehaviour, Rng, SimPayment, play};
 
 use super::{
     Size,
@@ -11,8 +11,8 @@ use super::{
 
 /// Payments put down at once.
 const BATCH: usize = 500;
-/// Of so many payments one is never paid.
-const NEVER_PAID: usize = 50;
+/// Of so many payments one is never paid, and the excess of one is refused for good.
+const ODD_ONES: usize = 50;
 /// Rows that nobody has asked about yet, at most, before more are sold.
 const UNASKED_MAX: i64 = 3_000;
 
@@ -95,15 +95,20 @@ impl Merchant {
         // Neighbours are of one kind: they go to one account, whose storm it is.
         let account = nth / 8 % self.size.accounts;
         let reference = format!("S{nth:07}");
-        if nth % NEVER_PAID == NEVER_PAID - 1 {
-            let payment = SimPayment::exact(&reference, expected_sen).answering([Answer::status("01")]);
-            let payment = SimPayment {
-                reference_no: format!("R-{reference}"),
-                client_id: Crew::client_id(account),
-                ..payment
+        let is_never_paid = nth % ODD_ONES == ODD_ONES - 1;
+        if is_never_paid || nth % ODD_ONES == ODD_ONES / 2 {
+            let payment = SimPayment::exact(&reference, expected_sen);
+            let (payment, expected) = if is_never_paid {
+                (payment.answering([Answer::status("01")]), Expected::never_paid(reference.clone(), account))
+            } else {
+                let refusal = RefundBehaviour::Refuse { response_code: "4037815".to_owned() };
+                let payment = payment.answering([Answer::paid_amount(expected_sen + 500_000)]).refunding([refusal]);
+                (payment, Expected::refused_for_good(reference.clone(), account))
             };
-            let expected = Expected::never_paid(reference, account);
-            return Line { expected, payment, valid_secs: Some(1), is_cancelled: false, turn: Turn::Stays };
+            let payment =
+                SimPayment { reference_no: format!("R-{reference}"), client_id: Crew::client_id(account), ..payment };
+            let valid_secs = is_never_paid.then_some(1);
+            return Line { expected, payment, valid_secs, is_cancelled: false, turn: Turn::Stays };
         }
         let mut play = play(kind, expected_sen, &mut self.rng);
         play.payment.partner_reference_no.clone_from(&reference);
@@ -144,9 +149,8 @@ async fn insert(crew: &mut Crew, lines: &[Line], now: &str) {
     for Line { expected, payment, valid_secs, is_cancelled, .. } in lines {
         let mut payment = payment.clone();
         payment.registered_at = valid_secs.is_some().then(|| now.parse().expect("a time"));
-        let expires = valid_secs.map_or("null".to_owned(), |secs| {
-            format!("'{now}'::timestamptz + interval '{secs} seconds'")
-        });
+        let expires =
+            valid_secs.map_or("null".to_owned(), |secs| format!("'{now}'::timestamptz + interval '{secs} seconds'"));
         let status = if *is_cancelled { "cancelled" } else { "open" };
         let rupiah = format!("{}.{:02}", payment.expected_sen / 100, payment.expected_sen % 100);
         values.push(format!(

@@ -128,7 +128,8 @@ pub(super) async fn elsewhere(crew: &Crew, sold: &[Expected]) -> Vec<String> {
     let rows = rows(crew).await;
     let mut found = Vec::new();
     for expected in sold {
-        let (end, refunded_sen) = rows.get(&expected.reference).map_or(("lost", 0), |row| (row.end.as_str(), row.refunded_sen));
+        let (end, refunded_sen) =
+            rows.get(&expected.reference).map_or(("lost", 0), |row| (row.end.as_str(), row.refunded_sen));
         if !expected.allows(end, refunded_sen) && found.len() < 20 {
             let Expected { reference, kind, ends, .. } = expected;
             found.push(format!("{reference} ({kind}): {end}, {refunded_sen} sen back; allowed: {ends:?}"));
@@ -157,7 +158,10 @@ async fn rows(crew: &Crew) -> BTreeMap<String, Row> {
         (coalesce(paid_amount, 0) * 100)::bigint as paid, (refunded_amount * 100)::bigint as refunded from rekon.transactions";
     let read = sqlx::query(sql).fetch_all(crew.pool()).await.unwrap_or_default();
     let row = |row: sqlx::postgres::PgRow| {
-        (row.get("partner_reference_no"), Row { end: row.get("ending"), paid_sen: row.get("paid"), refunded_sen: row.get("refunded") })
+        (
+            row.get("partner_reference_no"),
+            Row { end: row.get("ending"), paid_sen: row.get("paid"), refunded_sen: row.get("refunded") },
+        )
     };
     read.into_iter().map(row).collect()
 }
@@ -185,7 +189,8 @@ async fn compare(crew: &Crew, book: &Book, sold: &[Expected]) -> Compared {
         }
         if expected.is_told_truly {
             compared.ours_sen = (compared.ours_sen.0 + row.paid_sen, compared.ours_sen.1 + row.refunded_sen);
-            compared.theirs_sen = (compared.theirs_sen.0 + entry.taken_sen, compared.theirs_sen.1 + entry.returned_sen());
+            compared.theirs_sen =
+                (compared.theirs_sen.0 + entry.taken_sen, compared.theirs_sen.1 + entry.returned_sen());
         } else {
             compared.untrue = (compared.untrue.0 + 1, compared.untrue.1 + (row.paid_sen - entry.taken_sen).abs());
         }

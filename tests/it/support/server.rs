@@ -212,10 +212,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the tests' own variables; the program reads its environment in config"
-)]
+#[expect(clippy::disallowed_methods, reason = "the tests' own variables; the program reads its environment in config")]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
