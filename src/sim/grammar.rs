@@ -277,7 +277,9 @@ fn said(kind: FaultKind, paid: &Answer, rng: &mut Rng) -> Vec<Answer> {
         K::FlipFlop => vec![paid.clone(), status("03"), paid.clone()],
         K::NotFoundThenPaid => {
             let absent = if rng.between(0, 1) == 0 { Answer::not_found() } else { Answer::status("07") };
-            then_paid(playing(Answer { until_secs: Some(rng.between(2, 4)), ..absent }))
+            // Once however late it is asked, and then for some seconds.
+            let for_a_while = Answer { until_secs: Some(rng.between(2, 4)), ..absent.clone() };
+            vec![playing(absent), playing(for_a_while), paid.clone()]
         }
         K::NotificationBeforeResponse
         | K::NotificationLost

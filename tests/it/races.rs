@@ -55,7 +55,7 @@ async fn two_workers_a_notification_the_poll_a_cashier_and_the_merchant_race_and
                 );
                 let merchant = async {
                     if who == 3 && round == 2 {
-                        shop.db.run(&turns).await
+                        shop.db.run(&turns).await;
                     }
                 };
                 // The cashier may hear that somebody else is at it; that is no failure.

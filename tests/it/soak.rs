@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::support::server::variable;
 
 /// Enough to play every kind of the grammar a few times, in seconds.
-const SMALL: u64 = 360;
+const SMALL: u64 = 256;
 const SEED: u64 = 20_261_120;
 
 /// How large a run is.
@@ -43,7 +43,7 @@ impl Size {
             seed: number("REKON_SOAK_SEED", SEED),
             deadline: Duration::from_secs(60 * number("REKON_SOAK_MINUTES", if is_small { 3 } else { 60 })),
             accounts: if is_small { 3 } else { 8 },
-            kills: if is_small { 6 } else { (payments / 1_000).clamp(20, 150) },
+            kills: if is_small { 4 } else { (payments / 1_000).clamp(20, 150) },
         }
     }
 

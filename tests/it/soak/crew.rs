@@ -64,6 +64,8 @@ pub(super) struct Befell {
     pub(super) cashiers: u64,
     pub(super) cron_jobs: u64,
     pub(super) tokens_expired: u64,
+    /// Workers that gave up because the database was away, and were started again as a supervisor does.
+    pub(super) gave_up: u64,
 }
 
 pub(super) struct Crew {
@@ -242,6 +244,7 @@ impl Crew {
     async fn tick(&mut self, sold: &[Expected]) {
         self.say(sold.len()).await;
         self.see_visitors_off();
+        self.supervise().await;
         if let Some((nth, until)) = self.asleep
             && Instant::now() >= until
         {
@@ -271,8 +274,23 @@ impl Crew {
         }
     }
 
+    /// Starts again who ended alone, which only a database that is away excuses.
+    async fn supervise(&mut self) {
+        for nth in 0..self.workers.len() {
+            if self.workers[nth].is_alive() {
+                continue;
+            }
+            let ended = self.workers[nth].end().await;
+            assert!(matches!(ended.code, Some(69 | 75)), "a worker ended with {:?}: {}", ended.code, ended.said);
+            self.workers[nth] = Daemon::spawn(&self.config, &self.env);
+            self.befell.gave_up += 1;
+            self.tell_the_provider().await;
+        }
+    }
+
     /// `kill -9`, and another one takes its place.
     async fn kill_one(&mut self) {
+        self.supervise().await;
         let nth = usize::from(self.rng.between(0, 1) == 1);
         if self.asleep.is_some_and(|(asleep, _)| asleep == nth) {
             self.asleep = None;
@@ -353,7 +371,7 @@ impl Crew {
     }
 
     async fn say(&mut self, sold: usize) {
-        if self.size.is_small() || self.said_at.elapsed() < Duration::from_secs(15) {
+        if self.said_at.elapsed() < Duration::from_secs(if self.size.is_small() { 3 } else { 15 }) {
             return;
         }
         self.said_at = Instant::now();
@@ -391,7 +409,7 @@ fn account(nth: usize, base_url: &str, key: &std::path::Path) -> String {
         "[accounts.{name}]\nprovider = \"doku\"\nbase_url = \"{base_url}\"\nclient_id = \"{}\"\nclient_secret = {{ env = \"DOKU_SECRET\" }}\n\
          private_key = {{ file = \"{}\" }}\nmerchant_id = \"{}\"\nchannel_id = \"H2H\"\ntimeout = \"1s\"\n\
          rate = {{ per_second = 2000, burst = 200, concurrency = 32 }}\n\
-         [accounts.{name}.ladder]\ndefault = [\"1s\", \"2s\"]\n\
+         [accounts.{name}.ladder]\ndefault = [\"1s\"]\n\
          [accounts.{name}.notify]\nshared_key = {{ env = \"SHARED_KEY\" }}\n\
          [accounts.{name}.profile]\nrefund_repeat = \"safe\"\n",
         Crew::client_id(nth),

@@ -22,6 +22,7 @@ pub(super) fn table(size: Size, crew: &Crew, proof: &Proof, took: Duration) -> S
     line("pauses longer than a lease", &befell.pauses.to_string());
     line("kill -9 of Postgres", &befell.database_kills.to_string());
     line("restarts of Postgres", &befell.database_stops.to_string());
+    line("workers that gave up without a database", &befell.gave_up.to_string());
     line("cashiers beside", &befell.cashiers.to_string());
     line("CronJobs beside", &befell.cron_jobs.to_string());
     line("all tokens dead at once", &befell.tokens_expired.to_string());

@@ -104,7 +104,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn any_fault() -> impl Strategy<Value = Fault> {
+pub(super) fn any_fault() -> impl Strategy<Value = Fault> {
     prop::sample::select(vec![
         Fault::None,
         Fault::LostAfter,
