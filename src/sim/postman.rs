@@ -1,29 +1,25 @@
-//! The provider's own messenger: notifications to the merchant, signed as merchants found them to be, or lost, tripled, out of
-//! order and forged, as a script has it. What a notification claims changes nothing in this world.
+//! Notifications that leave with a scripted answer: before the response, lost, tripled, out of order and forged, to whoever of
+//! the merchant's processes is there. How DOKU spells one stands in `doku::notify`; `notifier` serves a caller's own story.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::client::lock;
+use super::doku::notify::{Notice as Letter, Says};
 use super::grammar::FaultKind;
 use super::payment::Given;
-use super::snap;
+use super::script::SimPayment;
 use super::world::World;
 
 /// Attempts to hand over one notification, as DOKU documents them.
 const ATTEMPTS: usize = 3;
 /// Longest wait for the merchant's answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// What no merchant's key signs.
-const NO_SIGNATURE: &str = "0000000000000000000000000000000000000000";
-const ISSUER_ID: &str = "9360050110001187249";
-const MERCHANT_PAN: &str = "936008990000047435";
 
 /// Where a client's notifications go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,13 +36,13 @@ pub struct Postbox {
 #[derive(Debug)]
 pub(super) struct Notice {
     kind: FaultKind,
-    partner_reference_no: String,
-    amount_sen: i64,
+    payment: SimPayment,
+    at: DateTime<Utc>,
 }
 
 impl Notice {
-    /// The notification that this answer brings along, if it plays one.
-    pub(super) fn of(given: &Given<'_>) -> Option<Self> {
+    /// The notification that this answer, given at `at`, brings along, if it plays one.
+    pub(super) fn of(given: &Given<'_>, at: DateTime<Utc>) -> Option<Self> {
         let kind = given.answer.plays?;
         let is_noticed = matches!(
             kind,
@@ -55,73 +51,40 @@ impl Notice {
                 | FaultKind::NotificationReordered
                 | FaultKind::NotificationForged
         );
-        is_noticed.then(|| Self {
-            kind,
-            partner_reference_no: given.payment.partner_reference_no.clone(),
-            amount_sen: given.payment.expected_sen,
-        })
+        is_noticed.then(|| Self { kind, payment: given.payment.clone(), at })
     }
 }
 
 /// Delivers what leaves with an answer. Only the notification that comes before the response is waited for.
 pub(super) async fn deliver(world: &Arc<World>, client_id: &str, notice: Option<Notice>) {
-    let Some((notice, postbox)) =
-        notice.and_then(|notice| Some((notice, lock(&world.postboxes).get(client_id)?.clone())))
-    else {
+    let postbox = || lock(&world.postboxes).get(client_id).cloned();
+    let Some((Notice { kind, payment, at }, postbox)) = notice.and_then(|notice| Some((notice, postbox()?))) else {
         return;
     };
-    if notice.kind == FaultKind::NotificationBeforeResponse {
-        hand_over(&postbox, &said(&postbox, &notice, "S", true), 0).await;
-        return;
+    let paid = Letter::about(&payment, Says::Paid, at, &postbox.shared_key);
+    if kind == FaultKind::NotificationBeforeResponse {
+        return hand_over(&postbox, &paid, 0).await;
     }
     tokio::spawn(async move {
-        let success = said(&postbox, &notice, "S", notice.kind != FaultKind::NotificationForged);
-        hand_over(&postbox, &success, 0).await;
-        if notice.kind == FaultKind::NotificationThrice {
-            hand_over(&postbox, &success, 1).await;
-            hand_over(&postbox, &success, 2).await;
+        let paid = if kind == FaultKind::NotificationForged { paid.forged() } else { paid };
+        hand_over(&postbox, &paid, 0).await;
+        if kind == FaultKind::NotificationThrice {
+            hand_over(&postbox, &paid, 1).await;
+            hand_over(&postbox, &paid, 2).await;
         }
-        if notice.kind == FaultKind::NotificationReordered {
-            hand_over(&postbox, &said(&postbox, &notice, "F", true), 0).await;
+        if kind == FaultKind::NotificationReordered {
+            // The customer's first, failed attempt.
+            let before = at - TimeDelta::seconds(1);
+            hand_over(&postbox, &Letter::about(&payment, Says::Failed, before, &postbox.shared_key), 0).await;
         }
     });
 }
 
-/// The query string of a notification. A forged one claims ten times the amount.
-fn said(postbox: &Postbox, notice: &Notice, status: &str, is_signed: bool) -> String {
-    // Whoever fails first was tried first: the older notification bears the earlier time.
-    let (txn_date, invoice) = (if status == "S" { "20261120100001" } else { "20261120100000" }, "10093868");
-    let mut amount = String::new();
-    snap::push_amount(&mut amount, if is_signed { notice.amount_sen } else { notice.amount_sen.saturating_mul(10) });
-    let words = if is_signed {
-        let text = [ISSUER_ID, txn_date, MERCHANT_PAN, invoice, &postbox.shared_key].concat();
-        hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
-    } else {
-        NO_SIGNATURE.to_owned()
-    };
-    let mut query = String::with_capacity(256);
-    for (name, value) in [
-        ("WORDS", words.as_str()),
-        ("INVOICE", invoice),
-        ("TRANSACTIONID", &notice.partner_reference_no),
-        ("AMOUNT", &amount),
-        ("TXNDATE", txn_date),
-        ("MERCHANTPAN", MERCHANT_PAN),
-        ("CUSTOMERNAME", "YURI+PRAMANA"),
-        ("TXNSTATUS", status),
-        ("ISSUERID", ISSUER_ID),
-    ] {
-        let separator = if query.is_empty() { "" } else { "&" };
-        write!(query, "{separator}{name}={value}").unwrap_or_default();
-    }
-    query
-}
-
 /// Tries one merchant's address after the other, from the `first` on, until somebody took it.
-async fn hand_over(postbox: &Postbox, query: &str, first: usize) {
+async fn hand_over(postbox: &Postbox, letter: &Letter, first: usize) {
     let addresses = postbox.addresses.iter().copied().cycle().skip(first);
     for address in addresses.take(ATTEMPTS) {
-        let taken = tokio::time::timeout(PATIENCE, post(address, &postbox.path, query)).await;
+        let taken = tokio::time::timeout(PATIENCE, post(address, &postbox.path, letter)).await;
         if matches!(taken, Ok(Ok(true))) {
             return;
         }
@@ -129,10 +92,14 @@ async fn hand_over(postbox: &Postbox, query: &str, first: usize) {
     tracing::debug!("a simulated notification was not taken");
 }
 
-async fn post(address: SocketAddr, path: &str, query: &str) -> std::io::Result<bool> {
+async fn post(address: SocketAddr, path: &str, letter: &Letter) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
-    let request =
-        format!("POST {path}?{query} HTTP/1.1\r\nhost: merchant\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    let (query, body) = (letter.query(), letter.body());
+    let request = format!(
+        "POST {path}?{query} HTTP/1.1\r\nhost: merchant\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

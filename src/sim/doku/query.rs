@@ -80,7 +80,7 @@ fn outcome(world: &World, client: &ClientState, asked: &Asked<'_>) -> Outcome {
                 Some(fault) => Outcome::faulted(Service::Query, fault, body),
                 None => Outcome::answer(200, "2005100", body),
             };
-            outcome.slowed(given.answer.slow_ms).noticing(Notice::of(&given))
+            outcome.slowed(given.answer.slow_ms).noticing(Notice::of(&given, now))
         })
     });
     answered.flatten().unwrap_or_else(|| Outcome::refused(Service::Query, &Refusal::new(404, "01")))
