@@ -42,7 +42,7 @@ pub(super) struct Notice {
 
 impl Notice {
     /// The notification that this answer, given at `at`, brings along, if it plays one.
-    pub(super) fn of(given: &Given<'_>, at: DateTime<Utc>) -> Option<Self> {
+    pub(super) fn of(given: &Given<'_>, at: DateTime<Utc>) -> Option<Box<Self>> {
         let kind = given.answer.plays?;
         let is_noticed = matches!(
             kind,
@@ -51,14 +51,14 @@ impl Notice {
                 | FaultKind::NotificationReordered
                 | FaultKind::NotificationForged
         );
-        is_noticed.then(|| Self { kind, payment: given.payment.clone(), at })
+        is_noticed.then(|| Box::new(Self { kind, payment: given.payment.clone(), at }))
     }
 }
 
 /// Delivers what leaves with an answer. Only the notification that comes before the response is waited for.
-pub(super) async fn deliver(world: &Arc<World>, client_id: &str, notice: Option<Notice>) {
+pub(super) async fn deliver(world: &Arc<World>, client_id: &str, notice: Option<Box<Notice>>) {
     let postbox = || lock(&world.postboxes).get(client_id).cloned();
-    let Some((Notice { kind, payment, at }, postbox)) = notice.and_then(|notice| Some((notice, postbox()?))) else {
+    let Some((Notice { kind, payment, at }, postbox)) = notice.and_then(|notice| Some((*notice, postbox()?))) else {
         return;
     };
     let paid = Letter::about(&payment, Says::Paid, at, &postbox.shared_key);

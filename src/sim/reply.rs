@@ -38,7 +38,7 @@ pub(super) struct Outcome {
     /// The response code, or the name of the fault.
     pub(super) label: Cow<'static, str>,
     /// What the merchant is told beside the answer.
-    pub(super) notice: Option<Notice>,
+    pub(super) notice: Option<Box<Notice>>,
 }
 
 impl Outcome {
@@ -104,7 +104,7 @@ impl Outcome {
     }
 
     /// The same outcome, with a notification beside it.
-    pub(super) fn noticing(self, notice: Option<Notice>) -> Self {
+    pub(super) fn noticing(self, notice: Option<Box<Notice>>) -> Self {
         Self { notice, ..self }
     }
 
