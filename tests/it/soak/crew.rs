@@ -411,7 +411,9 @@ fn account(nth: usize, base_url: &str, key: &std::path::Path) -> String {
          rate = {{ per_second = 2000, burst = 200, concurrency = 32 }}\n\
          [accounts.{name}.ladder]\ndefault = [\"1s\"]\n\
          [accounts.{name}.notify]\nshared_key = {{ env = \"SHARED_KEY\" }}\n\
-         [accounts.{name}.profile]\nrefund_repeat = \"safe\"\n",
+         [accounts.{name}.profile]\nrefund_repeat = \"safe\"\n[accounts.{name}.profile.refund.codes]\n\
+         \"403xx14\" = {{ means = \"later\", wait = \"1s\", note = \"as soon as a soak can wait\" }}\n\
+         \"405xx01\" = {{ means = \"later\", wait = \"1s\", note = \"as soon as a soak can wait\" }}\n",
         Crew::client_id(nth),
         key.display(),
         merchant_id(nth),
