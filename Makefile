@@ -1,6 +1,11 @@
 # Short names for what one does every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check fix bench db
+.PHONY: help setup test demo check fix bench soak mutants db
+
+# The soak's dice and size: make soak SEED=7 PAYMENTS=20000 STEPS=1000000
+SEED ?= 20261120
+PAYMENTS ?= 100000
+STEPS ?= 10000000
 
 help: ## list these names
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -27,6 +32,13 @@ fix: ## put right what tools can
 
 bench: setup ## what a check costs, as a ratio (release build)
 	cargo run --release -- bench
+
+soak: setup ## every fault we know on whole processes: 10^5 payments, then 10^7 steps of the pure core (SEED=, PAYMENTS=, STEPS=)
+	REKON_SOAK_SEED=$(SEED) REKON_SOAK_PAYMENTS=$(PAYMENTS) cargo test --release --test it soak:: -- --nocapture
+	REKON_SOAK_SEED=$(SEED) REKON_SOAK_STEPS=$(STEPS) cargo test --release --lib decide::tests::soak -- --nocapture
+
+mutants: setup ## put each historic bug in, and see a test fail on money or state
+	./tests/mutants/run
 
 db: setup ## psql into the running embedded database
 	@./.ci/psql

@@ -146,6 +146,22 @@ mod tests {
     }
 
     #[test]
+    fn the_money_of_jakartas_first_hours_is_that_days_money() {
+        // 23:59 of the day before, 00:30, 06:59, 07:00 and 23:59 in Jakarta.
+        let paid = [
+            ("2026-11-19T16:59:00Z", 1_000_000),
+            ("2026-11-19T17:30:00Z", 10_000),
+            ("2026-11-19T23:59:00Z", 2_000),
+            ("2026-11-20T00:00:00Z", 300),
+            ("2026-11-20T16:59:00Z", 40),
+        ];
+        let day: BusinessDay = "2026-11-20".parse().unwrap();
+        let rupiah: i64 =
+            paid.iter().filter(|(at, _)| day.contains(at.parse().unwrap())).map(|(_, rupiah)| rupiah).sum();
+        assert_eq!(rupiah, 12_340, "the day's money is what was paid between two midnights in Jakarta");
+    }
+
+    #[test]
     fn yesterday_is_named_in_wib_not_in_utc() {
         // 06:00 WIB on the 20th is still the 19th in UTC: the job that runs then reconciles the 19th, not the 18th.
         assert_eq!(BusinessDay::yesterday(utc("2026-11-19T23:00:00Z")), day("2026-11-19"));

@@ -202,18 +202,15 @@ impl Budget {
                 }
                 return Ok((at, epoch));
             }
-            let (slots, now) = match &mut block.coming {
+            let (slots, now) = if let Some(coming) = &mut block.coming {
                 // Waited for in place: whoever gives up here leaves it to the next.
-                Some(coming) => {
-                    let came = coming.await;
-                    block.coming = None;
-                    let Ok((slots, at)) = came else { continue };
-                    (slots?, at)
-                }
-                None => {
-                    let ask = self.ask(class, waiting.max(block.next_want));
-                    (store.take_slots(&self.account, &ask).await?, Instant::now())
-                }
+                let came = coming.await;
+                block.coming = None;
+                let Ok((slots, at)) = came else { continue };
+                (slots?, at)
+            } else {
+                let ask = self.ask(class, waiting.max(block.next_want));
+                (store.take_slots(&self.account, &ask).await?, Instant::now())
             };
             // Pushed back meanwhile: whether these were granted before or after, nobody can tell.
             if self.epoch.load(Ordering::Relaxed) != epoch {

@@ -1,7 +1,11 @@
 //! The book of money: what was truly taken and what truly went back, whatever the simulator told anybody. Tests judge by it.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+
+use super::grammar::FaultKind;
 
 /// One movement of money back to a customer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +41,8 @@ pub struct BookEntry {
     pub queries: u64,
     /// Refund calls that passed the door.
     pub refund_calls: u64,
+    /// How often which kind of fault was played.
+    pub played: BTreeMap<FaultKind, u64>,
 }
 
 impl BookEntry {
@@ -72,6 +78,15 @@ impl Book {
             returned_sen: entries.iter().map(BookEntry::returned_sen).sum(),
             entries,
         }
+    }
+
+    /// How often which kind of fault was played, over all payments.
+    pub fn played(&self) -> BTreeMap<FaultKind, u64> {
+        let mut played = BTreeMap::new();
+        for (kind, times) in self.entries.iter().flat_map(|entry| &entry.played) {
+            *played.entry(*kind).or_default() += times;
+        }
+        played
     }
 
     /// The pages of payments for which money went back more than once.

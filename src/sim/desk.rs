@@ -12,6 +12,7 @@ use super::client::ClientState;
 use super::connection::Connection;
 use super::door::{Call, Door, X_TIMESTAMP, text};
 use super::gate::GatePoint;
+use super::postman;
 use super::reply::Outcome;
 use super::script::Fault;
 use super::snap::{Refusal, Service, wib_text};
@@ -58,7 +59,8 @@ pub(super) async fn serve<D: Desk>(
     let reference = D::reference(&asked);
     call.note_arrival(&world, reference);
     world.gates.pass(GatePoint::BeforeEffect, D::SERVICE, reference).await;
-    let outcome = D::outcome(&world, client, &asked, &call);
+    let mut outcome = D::outcome(&world, client, &asked, &call);
+    postman::deliver(&world, &client.client.client_id, outcome.notice.take()).await;
     world.gates.pass(GatePoint::AfterEffect, D::SERVICE, reference).await;
     finish(&world, &connection, &call, Some(index), outcome).await
 }

@@ -1,11 +1,13 @@
 //! One payment in the simulated world: which answer comes next, what a refund call does to the money. Pure; it knows
 //! neither wire nor clock.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 
 use super::book::{BookEntry, Returned};
+use super::grammar::FaultKind;
 use super::script::{Answer, Fault, RefundBehaviour, RepeatPolicy, SimPayment};
 use super::snap::Refusal;
 
@@ -20,6 +22,8 @@ struct KnownRefund {
     amount_sen: i64,
     body: Box<[u8]>,
     has_moved: bool,
+    /// Repeats that still hear the first 500.
+    sticky: u32,
 }
 
 /// What a query gets.
@@ -30,6 +34,13 @@ pub(super) struct Given<'a> {
     /// The answer's status, or `04` after everything went back.
     pub(super) status: &'a str,
     pub(super) registered_at: DateTime<Utc>,
+}
+
+impl Given<'_> {
+    /// What tells this payment of the order apart from another one.
+    pub(super) fn approval_code(&self) -> &str {
+        self.answer.approval_code.as_deref().unwrap_or(&self.payment.approval_code)
+    }
 }
 
 /// A refund call that passed the door.
@@ -71,10 +82,14 @@ pub(super) struct PaymentState {
     registered_at: DateTime<Utc>,
     cursor: usize,
     taken_sen: Option<i64>,
+    returned_outside_sen: i64,
     known_refunds: Vec<KnownRefund>,
     returned: Vec<Returned>,
+    /// The money of a second payment of the same order is in `taken_sen`.
+    is_doubled: bool,
     queries: u64,
     refund_calls: u64,
+    played: BTreeMap<FaultKind, u64>,
 }
 
 impl PaymentState {
@@ -83,12 +98,15 @@ impl PaymentState {
         Self {
             registered_at: payment.registered_at.unwrap_or(now),
             taken_sen: payment.taken_sen,
+            returned_outside_sen: payment.returned_outside_sen,
             payment,
             cursor: 0,
             known_refunds: Vec::new(),
             returned: Vec::new(),
+            is_doubled: false,
             queries: 0,
             refund_calls: 0,
+            played: BTreeMap::new(),
         }
     }
 
@@ -128,8 +146,20 @@ impl PaymentState {
             &answer.status
         };
         let takes_effect = answer.fault.as_ref().is_none_or(Fault::strikes_after_effect);
+        let amount_sen = answer.amount_sen.unwrap_or(self.payment.expected_sen);
         if taking.contains(&status) && takes_effect && self.taken_sen.is_none() {
-            self.taken_sen = Some(answer.amount_sen.unwrap_or(self.payment.expected_sen));
+            self.taken_sen = Some(amount_sen);
+        }
+        if answer.approval_code.is_some() && status == "00" && !self.is_doubled {
+            self.is_doubled = true;
+            self.taken_sen = self.taken_sen.map(|taken| taken.saturating_add(amount_sen));
+        }
+        if let Some(back_sen) = answer.returns_outside_sen.filter(|_| self.returned_outside_sen == 0) {
+            self.taken_sen.get_or_insert(amount_sen);
+            self.returned_outside_sen = back_sen;
+        }
+        if let Some(kind) = answer.plays {
+            *self.played.entry(kind).or_default() += 1;
         }
         Given { payment: &self.payment, answer, status, registered_at: self.registered_at }
     }
@@ -153,6 +183,20 @@ impl PaymentState {
 
     /// What a refund call meets, and its effect on the book.
     pub(super) fn refund(&mut self, asked: RefundAsked<'_>) -> RefundGiven {
+        let given = self.given(asked);
+        let is_plain = match (self.payment.refund_kind, &given) {
+            // The lost answer before it is another kind.
+            (Some(FaultKind::DuplicatePartnerRefundNo), RefundGiven::Answer { .. }) => true,
+            (_, RefundGiven::Answer { http_status, fault, .. }) => *http_status == 200 && fault.is_none(),
+            (_, RefundGiven::Refused(_) | RefundGiven::RefusedAs(_) | RefundGiven::Lost(_)) => false,
+        };
+        if let Some(kind) = self.payment.refund_kind.filter(|_| !is_plain) {
+            *self.played.entry(kind).or_default() += 1;
+        }
+        given
+    }
+
+    fn given(&mut self, asked: RefundAsked<'_>) -> RefundGiven {
         let call = usize::try_from(self.refund_calls).unwrap_or(usize::MAX);
         self.refund_calls += 1;
         let refunds = &self.payment.refunds;
@@ -165,9 +209,12 @@ impl PaymentState {
             | RefundBehaviour::AfterEffect { .. }
             | RefundBehaviour::WrongAmount { .. }
             | RefundBehaviour::MissingAmount
+            | RefundBehaviour::Sticky { .. }
             | RefundBehaviour::OtherRefundNo => (200, true),
         };
+        let number = asked.partner_refund_no;
         let fresh_refund_no = asked.fresh_refund_no.clone();
+        let is_new = !self.known_refunds.iter().any(|known| known.partner_refund_no == number);
         let (refund_no, amount_sen) = match self.carry_out(asked, moves) {
             Ok(done) => done,
             Err(refusal) => return RefundGiven::Refused(refusal),
@@ -178,6 +225,7 @@ impl PaymentState {
             RefundBehaviour::MissingAmount => echoed_sen = None,
             RefundBehaviour::OtherRefundNo => echoed_no = fresh_refund_no,
             RefundBehaviour::AfterEffect { fault } => lost = Some(fault),
+            RefundBehaviour::Sticky { replays } => lost = self.sticks(number, is_new.then_some(replays)),
             RefundBehaviour::Ok
             | RefundBehaviour::Accepted { .. }
             | RefundBehaviour::BeforeEffect { .. }
@@ -186,12 +234,22 @@ impl PaymentState {
         RefundGiven::Answer { http_status, refund_no: echoed_no, echoed_sen, fault: lost }
     }
 
+    /// The 500 that this number hears: at first, and then to so many repeats.
+    fn sticks(&mut self, number: &str, first: Option<u32>) -> Option<Fault> {
+        let known = self.known_refunds.iter_mut().find(|known| known.partner_refund_no == number)?;
+        match first {
+            Some(replays) => known.sticky = replays,
+            None => known.sticky = known.sticky.checked_sub(1)?,
+        }
+        Some(Fault::http(500, "00"))
+    }
+
     /// Moves the money, unless this number already did; returns the refund's number and amount.
     fn carry_out(&mut self, asked: RefundAsked<'_>, moves: bool) -> Result<(String, i64), Refusal> {
         let left_sen = self.left_sen();
         let known = self.known_refunds.iter_mut().find(|known| known.partner_refund_no == asked.partner_refund_no);
         if let Some(known) = known {
-            let pays_again = match asked.repeat {
+            let pays_again = match self.payment.repeat.unwrap_or(asked.repeat) {
                 RepeatPolicy::InconsistentWhenDifferent if *known.body != *asked.body => {
                     return Err(Refusal::new(404, "18"));
                 }
@@ -224,6 +282,7 @@ impl PaymentState {
             amount_sen,
             body: asked.body.into(),
             has_moved: moves,
+            sticky: 0,
         });
         Ok((asked.fresh_refund_no, amount_sen))
     }
@@ -235,7 +294,7 @@ impl PaymentState {
 
     fn left_sen(&self) -> i64 {
         let returned_sen: i64 = self.returned.iter().map(|returned| returned.amount_sen).sum();
-        self.taken_sen.unwrap_or(0) - returned_sen - self.payment.returned_outside_sen
+        self.taken_sen.unwrap_or(0) - returned_sen - self.returned_outside_sen
     }
 
     fn is_fully_returned(&self) -> bool {
@@ -250,10 +309,11 @@ impl PaymentState {
             reference_no: self.payment.reference_no.clone(),
             expected_sen: self.payment.expected_sen,
             taken_sen: self.taken_sen.unwrap_or(0),
-            returned_outside_sen: self.payment.returned_outside_sen,
+            returned_outside_sen: self.returned_outside_sen,
             returned: self.returned.clone(),
             queries: self.queries,
             refund_calls: self.refund_calls,
+            played: self.played.clone(),
         }
     }
 }

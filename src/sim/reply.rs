@@ -10,6 +10,7 @@ use futures::stream;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Cut};
+use super::postman::Notice;
 use super::script::{Fault, ResetAt};
 use super::snap::{self, Refusal, Service};
 
@@ -36,12 +37,19 @@ pub(super) struct Outcome {
     slow_ms: u64,
     /// The response code, or the name of the fault.
     pub(super) label: Cow<'static, str>,
+    /// What the merchant is told beside the answer.
+    pub(super) notice: Option<Box<Notice>>,
 }
 
 impl Outcome {
     /// An answer with this body.
     pub(super) fn answer(http_status: u16, label: impl Into<Cow<'static, str>>, body: String) -> Self {
-        Self { wire: Wire::Json { http_status, body, retry_after_secs: None }, slow_ms: 0, label: label.into() }
+        Self {
+            wire: Wire::Json { http_status, body, retry_after_secs: None },
+            slow_ms: 0,
+            label: label.into(),
+            notice: None,
+        }
     }
 
     /// A refusal with SNAP's two-field body.
@@ -67,7 +75,7 @@ impl Outcome {
 
     /// What a fault makes of an answer with this body.
     pub(super) fn faulted(service: Service, fault: &Fault, body: String) -> Self {
-        let lost = |wire, label: &'static str| Self { wire, slow_ms: 0, label: label.into() };
+        let lost = |wire, label: &'static str| Self { wire, slow_ms: 0, label: label.into(), notice: None };
         match fault {
             Fault::TimeoutBefore { ms } => lost(Wire::Hold { ms: *ms }, "timeout_before"),
             Fault::TimeoutAfter { ms } => lost(Wire::Hold { ms: *ms }, "timeout_after"),
@@ -93,6 +101,11 @@ impl Outcome {
     /// The same outcome, so many milliseconds later.
     pub(super) fn slowed(self, slow_ms: u64) -> Self {
         Self { slow_ms, ..self }
+    }
+
+    /// The same outcome, with a notification beside it.
+    pub(super) fn noticing(self, notice: Option<Box<Notice>>) -> Self {
+        Self { notice, ..self }
     }
 
     /// Sends it, after `latency_ms`. A stopping simulator holds nobody.

@@ -4,6 +4,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::grammar::FaultKind;
+
 /// Whose documents a client's provider keeps to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +59,12 @@ pub struct SimPayment {
     /// The n-th refund call meets the n-th behaviour, the last one repeats; empty = every refund succeeds.
     #[serde(default)]
     pub refunds: Vec<RefundBehaviour>,
+    /// What a refund call plays that does not simply succeed; the book counts it.
+    #[serde(default)]
+    pub refund_kind: Option<FaultKind>,
+    /// What happens to a `partnerRefundNo` that is already known; absent = what the simulator was started with.
+    #[serde(default)]
+    pub repeat: Option<RepeatPolicy>,
 }
 
 impl SimPayment {
@@ -75,6 +83,8 @@ impl SimPayment {
             shows_reversal: true,
             script: Vec::new(),
             refunds: Vec::new(),
+            refund_kind: None,
+            repeat: None,
         }
     }
 
@@ -125,6 +135,12 @@ pub struct Answer {
     pub not_before_secs: Option<i64>,
     /// Repeats until so many seconds after registration, and is never given afterwards.
     pub until_secs: Option<i64>,
+    /// Names another payment of the same order: `additionalInfo.approvalCode`. The first time its money is taken, too.
+    pub approval_code: Option<String>,
+    /// So many sen go back behind the merchant's back when this is first said.
+    pub returns_outside_sen: Option<i64>,
+    /// What it plays; the book counts it, and a notification of that kind leaves with it.
+    pub plays: Option<FaultKind>,
 }
 
 impl Default for Answer {
@@ -141,6 +157,9 @@ impl Default for Answer {
             slow_ms: 0,
             not_before_secs: None,
             until_secs: None,
+            approval_code: None,
+            returns_outside_sen: None,
+            plays: None,
         }
     }
 }
@@ -331,6 +350,11 @@ pub enum RefundBehaviour {
     MissingAmount,
     /// The money moves; each answer carries a new `refundNo`.
     OtherRefundNo,
+    /// The money moves and 500 is said, and said again to so many repeats of the same number; a new number pays anew.
+    Sticky {
+        /// Repeats that hear the same.
+        replays: u32,
+    },
 }
 
 /// How a provider treats a `partnerRefundNo` that it already knows.

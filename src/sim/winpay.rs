@@ -80,7 +80,7 @@ fn spell(given: &Given<'_>) -> Value {
     out.extend(amount.map(|money| ("amount".to_owned(), money)));
     out.extend(fee.map(|money| ("feeAmount".to_owned(), money)));
     if is_paid {
-        let info = json!({ "issuer": "Dana", "rrn": payment.approval_code, "buyerReff": "Winpay" });
+        let info = json!({ "issuer": "Dana", "rrn": given.approval_code(), "buyerReff": "Winpay" });
         out.insert("additionalInfo".to_owned(), info);
     }
     Value::Object(out)

@@ -17,6 +17,7 @@ use super::book::{Book, BookEntry};
 use super::client::{ClientState, lock};
 use super::gate::{Gate, GateSpec, Gates};
 use super::payment::PaymentState;
+use super::postman::Postbox;
 use super::rng::Rng;
 use super::script::{Answer, Fault, SimPayment};
 use super::server::{SimError, SimOptions};
@@ -51,6 +52,7 @@ pub struct World {
     pub(super) gates: Arc<Gates>,
     pub(super) arrivals: Arrivals,
     pub(super) stop: CancellationToken,
+    pub(super) postboxes: Mutex<HashMap<String, Postbox>>,
     tokens: RwLock<HashMap<String, Token>>,
     counts: Mutex<HashMap<CountKey, u64>>,
     weather: Mutex<HashMap<Service, Fault>>,
@@ -75,6 +77,7 @@ impl World {
             gates: Arc::default(),
             arrivals: Arrivals::new(options.arrival_log),
             stop: CancellationToken::new(),
+            postboxes: Mutex::default(),
             tokens: RwLock::default(),
             counts: Mutex::default(),
             weather: Mutex::default(),
@@ -190,6 +193,11 @@ impl World {
     /// Makes every token given out so far invalid.
     pub fn expire_tokens(&self) {
         self.tokens.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// From now on the notifications of this client go there.
+    pub fn notify_at(&self, client_id: &str, postbox: Postbox) {
+        lock(&self.postboxes).insert(client_id.to_owned(), postbox);
     }
 
     /// Moves the clock of scripts (`not_before_secs`, `until_secs`, registration) forward. X-TIMESTAMP is still judged by

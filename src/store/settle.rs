@@ -214,7 +214,7 @@ pub async fn raws(tx: &mut Tx, raws: &[RawAnswer]) -> Result<(), StoreError> {
     }
     // In the order of their hashes: two groups with a body in common must not wait on one another crosswise.
     let mut sorted: Vec<&RawAnswer> = raws.iter().collect();
-    sorted.sort_by(|a, b| a.hash.cmp(&b.hash));
+    sorted.sort_by_key(|raw| raw.hash);
     sorted.dedup_by(|a, b| a.hash == b.hash);
     let hashes: Vec<&[u8]> = sorted.iter().map(|r| r.hash.as_slice()).collect();
     let bodies: Vec<&[u8]> = sorted.iter().map(|r| r.body.as_slice()).collect();

@@ -5,3 +5,4 @@
 mod day;
 mod kills;
 mod lost;
+mod points;

@@ -28,6 +28,8 @@ mod fuzz;
 #[cfg(test)]
 mod money_out;
 #[cfg(test)]
+mod mutants;
+#[cfg(test)]
 mod notify;
 #[cfg(test)]
 mod process;
@@ -38,6 +40,8 @@ mod replay;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod report;
 #[cfg(test)]
 mod sentinel;
@@ -45,6 +49,8 @@ mod sentinel;
 mod shared_token;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod soak;
 #[cfg(test)]
 mod sql;
 #[cfg(test)]

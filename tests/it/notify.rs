@@ -2,7 +2,7 @@
 
 mod backlog;
 mod bounds;
-mod door;
+pub(crate) mod door;
 
 use rekon::{
     engine::verify,

@@ -186,10 +186,12 @@ fn reversed_after_ours(case: &Case, refund: &Refund, reversed: &Fact, v: &mut Ve
 pub(super) fn doubtful_refunds(case: &Case, v: &mut Verdict) {
     for refund in case.refunds.iter().filter(|r| r.state.holds_reservation()) {
         if let Some(flag) = refund.needs_person {
-            let rule = match flag {
-                Flag::RefundAmountDiffers => Rule::RefundAmountDiffers,
-                Flag::RefundBlocked => Rule::RefundBlocked,
-                _ => Rule::RefundUnknown,
+            let rule = if flag == Flag::RefundAmountDiffers {
+                Rule::RefundAmountDiffers
+            } else if flag == Flag::RefundBlocked {
+                Rule::RefundBlocked
+            } else {
+                Rule::RefundUnknown
             };
             let reason = Reason::new(rule).with("cause", refund.cause.as_str()).with("sequence", refund.sequence);
             v.raise_for_person(flag, reason);

@@ -8,5 +8,6 @@ mod end_states;
 mod properties;
 mod refunds;
 mod rules;
+mod soak;
 mod timing;
 pub(crate) mod world;

@@ -10,6 +10,7 @@ use super::super::client::ClientState;
 use super::super::desk::Desk;
 use super::super::door::{Call, Door, text, text_or_number};
 use super::super::payment::Given;
+use super::super::postman::Notice;
 use super::super::reply::Outcome;
 use super::super::script::{Echo, PaidTime};
 use super::super::snap::{self, Refusal, Service, push_text};
@@ -79,7 +80,7 @@ fn outcome(world: &World, client: &ClientState, asked: &Asked<'_>) -> Outcome {
                 Some(fault) => Outcome::faulted(Service::Query, fault, body),
                 None => Outcome::answer(200, "2005100", body),
             };
-            outcome.slowed(given.answer.slow_ms)
+            outcome.slowed(given.answer.slow_ms).noticing(Notice::of(&given, now))
         })
     });
     answered.flatten().unwrap_or_else(|| Outcome::refused(Service::Query, &Refusal::new(404, "01")))
@@ -130,7 +131,7 @@ fn query_body(given: &Given<'_>) -> String {
     if is_paid {
         // Padded as in DOKU's sample.
         out.push_str(",\"additionalInfo\":{\"approvalCode\":");
-        push_text(&mut out, &payment.approval_code);
+        push_text(&mut out, given.approval_code());
         out.push_str(
             ",\"convenienceFee\":\"C00000000\",\"issuerId\":\"93600014\",\"issuerName\":\"BCA\",\
              \"terminalId\":\"A01             \",\"customerName\":\"JOHN DOE                       \"}",

@@ -21,17 +21,17 @@ use crate::{
 };
 
 /// The key that the provider and the account share.
-pub(super) const SHARED_KEY: &str = "SHAREDKEY";
+pub(crate) const SHARED_KEY: &str = "SHAREDKEY";
 
 /// The HTTP side; it ends with the test.
-pub(super) struct Doorway {
-    pub(super) address: SocketAddr,
-    pub(super) store: watch::Sender<Option<rekon::store::Store>>,
+pub(crate) struct Doorway {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: watch::Sender<Option<rekon::store::Store>>,
     shutdown: CancellationToken,
 }
 
 impl Doorway {
-    pub(super) async fn open(shop: &Shop) -> Self {
+    pub(crate) async fn open(shop: &Shop) -> Self {
         let config = shop.config();
         let accounts = runtime::accounts(&config).unwrap();
         let rulebook = Rulebook::new(config.policy, accounts.into_iter().map(|a| (a.name, a.profile.rules)));
@@ -59,12 +59,12 @@ impl Doorway {
         Self { address, store: sender, shutdown }
     }
 
-    pub(super) async fn knock(&self, knock: &Knock) -> Answer {
+    pub(crate) async fn knock(&self, knock: &Knock) -> Answer {
         self.post("doku-main", &knock.query(), Some("application/json"), knock.body().as_bytes()).await
     }
 
     /// Any request to the door.
-    pub(super) async fn post(&self, account: &str, query: &str, kind: Option<&str>, body: &[u8]) -> Answer {
+    pub(crate) async fn post(&self, account: &str, query: &str, kind: Option<&str>, body: &[u8]) -> Answer {
         let kind = kind.map(|kind| format!("content-type: {kind}\r\n")).unwrap_or_default();
         let head = format!(
             "POST /notify/doku/{account}?{query} HTTP/1.1\r\nhost: rekon\r\nconnection: close\r\n{kind}content-length: {}\r\n\r\n",
@@ -82,14 +82,14 @@ impl Drop for Doorway {
 
 /// A notification as DOKU sends it.
 #[derive(Clone)]
-pub(super) struct Knock {
+pub(crate) struct Knock {
     values: Vec<(&'static str, String)>,
     message: String,
 }
 
 impl Knock {
     /// "Paid", without a signature.
-    pub(super) fn paid(reference: &str, amount: &str) -> Self {
+    pub(crate) fn paid(reference: &str, amount: &str) -> Self {
         let values = [
             ("WORDS", "0000000000000000000000000000000000000000"),
             ("CUSTOMERPAN", "9360050110001187249"),
@@ -108,29 +108,29 @@ impl Knock {
         }
     }
 
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.values.iter_mut().filter(|(n, _)| *n == name).for_each(|(_, v)| value.clone_into(v));
         self
     }
 
-    pub(super) fn saying(mut self, message: &str) -> Self {
+    pub(crate) fn saying(mut self, message: &str) -> Self {
         message.clone_into(&mut self.message);
         self
     }
 
     /// With the right WORDS.
-    pub(super) fn signed(self) -> Self {
+    pub(crate) fn signed(self) -> Self {
         let value = |name: &str| self.values.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone()).unwrap();
         let text = ["ISSUERID", "TXNDATE", "MERCHANTPAN", "INVOICE"].map(value).concat() + SHARED_KEY;
         let words = hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()));
         self.with("WORDS", &words)
     }
 
-    pub(super) fn query(&self) -> String {
+    pub(crate) fn query(&self) -> String {
         self.values.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
     }
 
-    pub(super) fn body(&self) -> String {
+    pub(crate) fn body(&self) -> String {
         let Self { message, .. } = self;
         format!(
             r#"{{"transactionId":"DK0018353","activityCode":"200","message":"{message}","processDate":"2026-11-20T10:00:05"}}"#

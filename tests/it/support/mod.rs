@@ -6,7 +6,7 @@
 
 pub(crate) mod process;
 pub(crate) mod proxy;
-mod server;
+pub(crate) mod server;
 pub(crate) mod shop;
 
 use std::time::Duration;

@@ -47,11 +47,17 @@ impl Daemon {
 
     /// The same with another command.
     pub(crate) fn command(command: &str, config: &str, env: &BTreeMap<String, String>) -> Self {
+        Self::run(&[command], config, env)
+    }
+
+    /// The same with a command and its arguments.
+    pub(crate) fn run(arguments: &[&str], config: &str, env: &BTreeMap<String, String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the configuration");
         let path = folder.path().join("jobs.toml");
         std::fs::write(&path, format!("{config}\n[server]\nlisten = \"127.0.0.1:0\"\n")).expect("it is written");
         let mut child = Command::new(env!("CARGO_BIN_EXE_rekon"))
-            .args([command, "--config"])
+            .args(arguments)
+            .arg("--config")
             .arg(&path)
             .env_remove("DATABASE_URL")
             .envs(env)
@@ -105,8 +111,13 @@ impl Daemon {
 
     /// SIGTERM.
     pub(crate) fn ask_to_end(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|s| s.success()), "SIGTERM could not be sent");
+        self.signal("TERM");
+    }
+
+    /// Any signal by its name, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|s| s.success()), "SIG{name} could not be sent");
     }
 
     /// Waits for its end by itself.
@@ -129,12 +140,7 @@ impl Daemon {
 
     /// Status and body of a GET.
     pub(crate) async fn get(&mut self, path: &str) -> (u16, String) {
-        self.wait_for("rekon listens on http://").await;
-        let address: SocketAddr = self
-            .said()
-            .split_once("rekon listens on http://")
-            .and_then(|(_, rest)| rest.split_once(' ')?.0.parse().ok())
-            .expect("it names its address");
+        let address = self.address().await;
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         let request = format!("GET {path} HTTP/1.1\r\nhost: rekon\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("the request leaves");
@@ -142,6 +148,15 @@ impl Daemon {
         stream.read_to_string(&mut text).await.expect("an answer comes");
         let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
         (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    }
+
+    /// Where it listens.
+    pub(crate) async fn address(&mut self) -> SocketAddr {
+        self.wait_for("rekon listens on http://").await;
+        self.said()
+            .split_once("rekon listens on http://")
+            .and_then(|(_, rest)| rest.split_once(' ')?.0.parse().ok())
+            .expect("it names its address")
     }
 
     /// Asks until the status is this; returns the body.

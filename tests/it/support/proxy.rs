@@ -1,5 +1,5 @@
-//! A door between a program and its Postgres that a test can shut: connections are cut, new ones refused, or one answer to a
-//! COMMIT is swallowed after the server gave it.
+//! A door between a program and its Postgres that a test can shut: connections are cut, new ones refused, one answer to a
+//! COMMIT is swallowed after the server gave it, or everything stops at the n-th COMMIT, before or after it took effect.
 
 use std::{
     path::PathBuf,
@@ -32,6 +32,11 @@ struct State {
     /// Commits whose answers are to be swallowed, and those that were.
     swallow: AtomicU64,
     swallowed: AtomicU64,
+    /// COMMITs so far, and the one at which the door shuts.
+    commits: AtomicU64,
+    stop_at: AtomicU64,
+    /// The COMMIT at which it shuts still takes effect.
+    lets_it_through: AtomicBool,
 }
 
 enum Server {
@@ -57,6 +62,9 @@ impl Proxy {
             is_shut: AtomicBool::new(false),
             swallow: AtomicU64::new(0),
             swallowed: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            stop_at: AtomicU64::new(0),
+            lets_it_through: AtomicBool::new(false),
         });
         let door = Arc::clone(&state);
         tokio::spawn(async move {
@@ -71,13 +79,7 @@ impl Proxy {
 
     /// Cuts every connection and lets none in.
     pub(crate) fn shut(&self) {
-        self.state.is_shut.store(true, Ordering::SeqCst);
-        self.cut();
-    }
-
-    /// Cuts every connection; new ones are welcome.
-    pub(crate) fn cut(&self) {
-        self.state.cuts.send_modify(|cuts| *cuts += 1);
+        self.state.shut();
     }
 
     /// Lets connections in again.
@@ -88,6 +90,18 @@ impl Proxy {
     /// The server's answers to the next `times` COMMITs are swallowed, and their connections cut.
     pub(crate) fn swallow_commits(&self, times: u64) {
         self.state.swallow.store(times, Ordering::SeqCst);
+    }
+
+    /// At the `nth` COMMIT from now the door shuts for everybody, before that COMMIT reaches the server or right after it took
+    /// effect.
+    pub(crate) fn shut_at_commit(&self, nth: u64, takes_effect: bool) {
+        self.state.lets_it_through.store(takes_effect, Ordering::SeqCst);
+        self.state.stop_at.store(self.state.commits.load(Ordering::SeqCst) + nth, Ordering::SeqCst);
+    }
+
+    /// Is the door shut?
+    pub(crate) fn is_shut(&self) -> bool {
+        self.state.is_shut.load(Ordering::SeqCst)
     }
 
     /// How many answers were swallowed.
@@ -121,9 +135,18 @@ impl State {
                 _ = cuts.changed() => return,
                 read = client.read(&mut asked) => match read {
                     Ok(n) if n > 0 => {
-                        let swallows = is_commit(&asked[..n]) && self.takes_one();
+                        let is_commit = is_commit(&asked[..n]);
+                        let stops = is_commit && self.is_the_last();
+                        if stops && !self.lets_it_through.load(Ordering::SeqCst) {
+                            return self.shut();
+                        }
+                        let swallows = is_commit && self.takes_one();
                         if server.write_all(&asked[..n]).await.is_err() {
                             return;
+                        }
+                        if stops {
+                            drop(server.read(&mut answered).await);
+                            return self.shut();
                         }
                         if swallows {
                             // The answer says that it is done; nobody hears it.
@@ -144,6 +167,17 @@ impl State {
                 },
             }
         }
+    }
+
+    /// Counts a COMMIT; is it the one at which the door shuts?
+    fn is_the_last(&self) -> bool {
+        let nth = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
+        nth == self.stop_at.load(Ordering::SeqCst)
+    }
+
+    fn shut(&self) {
+        self.is_shut.store(true, Ordering::SeqCst);
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     fn takes_one(&self) -> bool {

@@ -76,7 +76,7 @@ fn start() -> Server {
         .spawn(move || {
             let (admin_url, _kept) = variable("REKON_TEST_DATABASE_URL").map_or_else(
                 || {
-                    let (postgres, sweeper) = start_embedded();
+                    let (postgres, sweeper) = start_embedded("test", &SHARED);
                     (postgres.url().to_owned(), Some((postgres, sweeper)))
                 },
                 |url| (url, None),
@@ -91,33 +91,47 @@ fn start() -> Server {
     told.recv().expect("the test server started; its thread says above why it did not")
 }
 
-fn start_embedded() -> (EmbeddedPostgres, Child) {
-    let name = format!("rekon-test-{}", std::process::id());
+/// A server of one's own, to be killed and started again: where to start it, and who removes its folder when the process is
+/// gone. It is ended by the kernel with the thread that calls this.
+pub(crate) fn own_server(name: &str, settings: &[(&str, &str)]) -> (EmbeddedPostgres, EmbeddedOptions, Child) {
+    let (postgres, sweeper) = start_embedded(name, settings);
+    let again = options(postgres.data_dir(), settings);
+    (postgres, again, sweeper)
+}
+
+fn start_embedded(name: &str, settings: &[(&str, &str)]) -> (EmbeddedPostgres, Child) {
+    let name = format!("rekon-{name}-{}", std::process::id());
     let first = std::env::temp_dir().join(&name);
-    match start_in(&first) {
+    match start_in(&first, settings) {
         // Run by root with a TMPDIR of his own: the server's account cannot go there, but it can go here.
         Err(EmbeddedError::Folder { .. }) => {
             drop(fs::remove_dir(&first));
-            start_in(&Path::new("/tmp").join(&name))
+            start_in(&Path::new("/tmp").join(&name), settings)
         }
         other => other,
     }
     .unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn start_in(data_dir: &Path) -> Result<(EmbeddedPostgres, Child), EmbeddedError> {
-    let settings = [
-        ("max_connections", "300"),
-        ("shared_buffers", "64MB"),
-        // What is tested is what the database refuses, not what survives a power cut.
-        ("fsync", "off"),
-        ("full_page_writes", "off"),
-    ];
-    let postgres = EmbeddedPostgres::start(&EmbeddedOptions {
+/// Of the server that the tests share.
+const SHARED: [(&str, &str); 4] = [
+    ("max_connections", "300"),
+    ("shared_buffers", "64MB"),
+    // What is tested is what the database refuses, not what survives a power cut.
+    ("fsync", "off"),
+    ("full_page_writes", "off"),
+];
+
+fn options(data_dir: &Path, settings: &[(&str, &str)]) -> EmbeddedOptions {
+    EmbeddedOptions {
         data_dir: data_dir.to_owned(),
         bin_dir: variable("PG_BINDIR").map(PathBuf::from),
-        settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-    })?;
+        settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+    }
+}
+
+fn start_in(data_dir: &Path, settings: &[(&str, &str)]) -> Result<(EmbeddedPostgres, Child), EmbeddedError> {
+    let postgres = EmbeddedPostgres::start(&options(data_dir, settings))?;
     let sweeper = Command::new("sh")
         .args(["-c", SWEEPER, "sweeper"])
         .arg(data_dir)
@@ -198,10 +212,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the tests' own two variables; the program reads its environment in config"
-)]
-fn variable(name: &str) -> Option<String> {
+#[expect(clippy::disallowed_methods, reason = "the tests' own variables; the program reads its environment in config")]
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -104,7 +104,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn any_fault() -> impl Strategy<Value = Fault> {
+pub(super) fn any_fault() -> impl Strategy<Value = Fault> {
     prop::sample::select(vec![
         Fault::None,
         Fault::LostAfter,
@@ -122,7 +122,7 @@ fn any_direction() -> impl Strategy<Value = Direction> {
     prop_oneof![9 => Just(Direction::In), 1 => Just(Direction::Out)]
 }
 
-fn any_world() -> impl Strategy<Value = World> {
+pub(super) fn any_world() -> impl Strategy<Value = World> {
     let script = prop::collection::vec((any_time(), any_answer()), 1..7);
     let events = prop::collection::vec((any_time(), any_event()), 0..8);
     let faults = prop::collection::vec(any_fault(), 0..5);

@@ -60,6 +60,7 @@ pub(crate) struct World {
     pub(crate) now: DateTime<Utc>,
     pub(crate) next_check_at: Option<DateTime<Utc>>,
     pub(crate) checks: u32,
+    pub(crate) saga_steps: u64,
     pub(crate) decisions: Vec<Decision>,
     /// What left by bank.
     pub(crate) transferred: Sen,
@@ -84,6 +85,7 @@ impl World {
             now: build::t(0),
             next_check_at: Some(build::t(0)),
             checks: 0,
+            saga_steps: 0,
             decisions: Vec::new(),
             transferred: Sen::ZERO,
             wakes: BTreeMap::new(),
@@ -306,6 +308,7 @@ impl World {
 
     /// What the refund worker does when a refund is due.
     fn step(&mut self, id: i64) {
+        self.saga_steps += 1;
         let refund = self.refund(id).clone();
         let terms = Terms { profile: self.profile.as_ref(), policy: &self.policy };
         let step = saga::next_step(&self.case, &refund, &terms, self.now);
