@@ -185,6 +185,7 @@ impl Written {
                     let ends = saga::window_ends_at(&loaded.case, profile).filter(|_| by_hand.is_none());
                     let refund = Refund {
                         channel: if by_hand.is_some() { Channel::Manual } else { Channel::Api },
+                        approved_at: approve.then_some(now),
                         reason: by_hand.clone(),
                         window_ends_at: ends,
                         sequence: next_sequence(&loaded.case.refunds, *cause),
@@ -203,6 +204,7 @@ impl Written {
                     for refund in loaded.case.refunds.iter_mut().filter(|r| r.id == *refund_id) {
                         refund.state = RefundState::Approved;
                         refund.approved_by = Some(POLICY_ACTOR.into());
+                        refund.approved_at = Some(now);
                         refund.content_hash.clone_from(content_hash);
                         refund.reason = None;
                         self.saves.push((refund.clone(), due));

@@ -227,6 +227,7 @@ impl At<'_> {
         }
         self.refund.reason = Some(reason);
         self.refund.approved_by = None;
+        self.refund.approved_at = None;
         self.refund.needs_person = None;
         self.refund.put_off_since = None;
         self.refund.put_off_until = None;

@@ -62,12 +62,12 @@ insert into rekon.refund_saga (transaction_id, cause, sequence, amount, state, p
   channel, reason, window_ends_at, why)
 values ($1, $2, coalesce((select max(sequence) filter (where partner_refund_no is not null) from rekon.refund_saga where transaction_id = $1 and cause = $2), 0) + 1,
         $3::bigint::numeric / 100, case when $5::text is null then 'proposed' else 'approved' end, $4, $5,
-        case when $5::text is null then null else clock_timestamp() end, $6, $7, $8, $9, $10, $11)
+        $12, $6, $7, $8, $9, $10, $11)
 returning id, sequence";
 
 const SAVE: &str = "-- store::refunds::save
 update rekon.refund_saga
-   set state = $2, approved_by = $3, approved_at = case when $3 is distinct from approved_by then clock_timestamp() else approved_at end,
+   set state = $2, approved_by = $3, approved_at = $29,
        content_hash = $4, partner_refund_no = $5, request_body = $6, attempts = $7, unanswered = $8, last_sent_at = $9, last_ended_at = $10,
        refund_no = $11, proof = $12, reason = $13, needs_person = $14, next_at = $15, blocked = $17, resends = $18,
        channel = $19, put_off_since = $20, put_off_until = $21, api_closed = $22, candidate_id = $23, candidate_why = $24,
@@ -173,6 +173,7 @@ pub async fn propose(
         .bind(refund.reason.as_deref())
         .bind(refund.window_ends_at)
         .bind(refund.why.as_deref())
+        .bind(refund.approved_at)
         .fetch_one(&mut **tx)
         .await?;
     refund.id = row.try_get("id")?;
@@ -216,6 +217,7 @@ pub async fn save(
         .bind(refund.transfer.as_ref().map(|t| t.by.as_str()))
         .bind(refund.window_ends_at)
         .bind(refund.denied_by.as_deref())
+        .bind(refund.approved_at)
         .execute(&mut **tx)
         .await?;
     Ok(())

@@ -41,8 +41,11 @@ async fn record(work: &Working, by: &str, which: &str, deed: Deed<'_>) -> Result
 
 /// What the approving command does, as long as the proposal is what it was.
 async fn approve(shop: &Shop) {
+    if shop.db.value::<i64>("select count(*) from rekon.people").await == 0 {
+        shop.db.people().await;
+    }
     shop.db
-        .run("update rekon.refund_saga set state = 'approved', approved_by = 'sari', next_at = now() where state = 'proposed'")
+        .run("update rekon.refund_saga set state = 'approved', approved_by = 'sari', approved_at = now(), next_at = now() where state = 'proposed'")
         .await;
 }
 

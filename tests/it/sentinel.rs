@@ -49,7 +49,7 @@ const DAMAGES: &[(&str, &str)] = &[
     ),
     (
         "approver_is_not_proposer",
-        "alter table rekon.refund_saga drop constraint refunds_approver_is_not_proposer; update rekon.refund_saga set proposed_by = 'ani', approved_by = 'ani'",
+        "alter table rekon.refund_saga drop constraint refunds_approver_is_not_proposer; update rekon.refund_saga set proposed_by = 'ani', why = 'so', approved_by = 'ani'",
     ),
     ("sent_on_two_answers", "update rekon.facts set observation = 'OPEN' where seq = 2"),
     ("chain_links", "update rekon.journal set content = replace(content, '170000.00', '170000.01') where entry_no = 1"),

@@ -123,8 +123,7 @@ const OTHER: &str = "select c.table_name || '.' || c.column_name, format('update
 
 /// When a refund is looked at next and by whom, when it came where it is, the budget's day: no money depends on it, and it
 /// changes without a journal entry. When a seal was made: what it covers says more.
-const FREE: [&str; 11] = [
-    "refund_saga.approved_at",
+const FREE: [&str; 10] = [
     "refund_saga.budget_day",
     "refund_saga.ended_at",
     "refund_saga.lease_epoch",

@@ -106,6 +106,7 @@ async fn raw_bodies_alone_may_be_pruned() {
 #[tokio::test]
 async fn the_journal_is_append_only_and_hashed() {
     let db = with_payment().await;
+    db.expect_refused(&entry(1, GENESIS).replace("(1, 1,", "(2, 1,"), "journal_belongs").await;
     db.run(&entry(1, GENESIS)).await;
     db.expect_refused(&entry(1, GENESIS), "journal_pkey").await;
     db.expect_refused(&entry(0, GENESIS), "journal_counts_from_one").await;

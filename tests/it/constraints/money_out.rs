@@ -5,6 +5,7 @@ use crate::support::TestDb;
 /// A paid row 1 of 100000 and, under `doku-main`, a cancelled order 2.
 async fn rows() -> TestDb {
     let db = TestDb::new().await;
+    db.people().await;
     assert_eq!(db.insert_paid("INV-1", "100000").await, 1);
     assert_eq!(db.insert_payment("doku-main", "INV-2", "1000").await, 2);
     db.run("update rekon.transactions set order_status = 'cancelled' where id = 2").await;
@@ -102,12 +103,12 @@ async fn one_transfer_proves_one_refund() {
 #[tokio::test]
 async fn only_an_unsent_refund_becomes_a_transfer_and_only_as_a_proposal() {
     let db = rows().await;
-    db.run("insert into rekon.refund_saga (transaction_id, cause, amount, proposed_by, content_hash) values (1, 'paid_late', 40000, 'budi', 'h')").await;
+    db.run("insert into rekon.refund_saga (transaction_id, cause, amount, proposed_by, why, content_hash) values (1, 'paid_late', 40000, 'budi', 'so', 'h')").await;
     db.run(&set("state = 'approved', approved_by = 'sari'")).await;
     db.expect_refused(&set("channel = 'manual'"), "refunds_channel_stays").await;
     db.run(&set("channel = 'manual', state = 'proposed', approved_by = null")).await;
     db.expect_refused(&set("channel = 'api'"), "refunds_channel_stays").await;
-    db.run("insert into rekon.refund_saga (transaction_id, cause, amount, proposed_by, content_hash) values (1, 'overpaid', 1, 'budi', 'h')").await;
+    db.run("insert into rekon.refund_saga (transaction_id, cause, amount, proposed_by, why, content_hash) values (1, 'overpaid', 1, 'budi', 'so', 'h')").await;
     db.run("update rekon.refund_saga set attempts = 1 where cause = 'overpaid'").await;
     db.expect_refused(
         "update rekon.refund_saga set channel = 'manual' where cause = 'overpaid'",
@@ -119,7 +120,7 @@ async fn only_an_unsent_refund_becomes_a_transfer_and_only_as_a_proposal() {
 #[tokio::test]
 async fn what_is_put_off_has_a_beginning_and_a_next_time_and_a_candidate_its_reason() {
     let db = rows().await;
-    db.run("insert into rekon.refund_saga (transaction_id, cause, amount, proposed_by, content_hash) values (1, 'paid_late', 40000, 'budi', 'h')").await;
+    db.run("insert into rekon.refund_saga (transaction_id, cause, amount, proposed_by, why, content_hash) values (1, 'paid_late', 40000, 'budi', 'so', 'h')").await;
     db.expect_refused(&set("put_off_since = now()"), "refunds_put_off_whole").await;
     db.run(&set("put_off_since = now(), put_off_until = now()")).await;
     db.expect_refused(&set("candidate_id = 2"), "refunds_candidate_is_whole").await;
