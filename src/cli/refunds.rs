@@ -1,5 +1,6 @@
 //! `rekon refunds`: money going back, in lists or one by one. What people decide about it is in `people`.
 
+mod by_hand;
 mod people;
 
 use crate::{
@@ -39,6 +40,18 @@ pub(crate) enum Refunds {
     /// Let refunds of an account leave again after its breaker opened; takes two people within an hour
     #[command(after_help = "Example: rekon refunds rearm doku-main --reason checked-with-provider")]
     Rearm(people::Rearm),
+    /// Record that you made a transfer by hand, with the bank's reference; somebody else has approved it
+    #[command(after_help = "Example: rekon refunds transferred 42 --bank-reference FT26324XYZ9")]
+    Transferred(by_hand::Transferred),
+    /// Record that a transfer by hand was not made, or came back; a new one is proposed
+    #[command(after_help = "Example: rekon refunds not-transferred 42 --reason account-closed")]
+    NotTransferred(by_hand::Because),
+    /// Return by bank transfer what was to go by API and never left, or is put off
+    #[command(after_help = "Example: rekon refunds by-hand 42 --reason balance-will-not-come")]
+    ByHand(by_hand::Because),
+    /// Send the number once more that the provider has put off for too long
+    #[command(after_help = "Example: rekon refunds again 42")]
+    Again(by_hand::Again),
 }
 
 pub(crate) use people::amount;
@@ -71,6 +84,10 @@ impl Refunds {
             Self::Approve(approve) => approve.run(context),
             Self::Deny(deny) => deny.run(context),
             Self::Rearm(rearm) => rearm.run(context),
+            Self::Transferred(deed) => deed.run(context),
+            Self::NotTransferred(deed) => deed.not_transferred(context),
+            Self::ByHand(deed) => deed.by_hand(context),
+            Self::Again(deed) => deed.run(context),
             Self::Show { refund } => {
                 let found =
                     context.with_database(async |session| Ok(lookup::refund(&session.store, &refund).await?))?;

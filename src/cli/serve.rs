@@ -145,7 +145,27 @@ impl Daemon<'_> {
         Ok(())
     }
 
+    /// Works, and begins anew where the database went away before the work had begun: once begun, each loop waits for it
+    /// by itself.
     async fn jobs(&self, store: Store, hearts: Heartbeats) -> Result<(), Failure> {
+        loop {
+            match self.jobs_once(store.clone(), hearts.clone()).await {
+                Err(Failure::Engine(error)) if error.is_unavailable() => {
+                    tracing::warn!(%error, "the database went away before the work had begun; trying again");
+                }
+                Err(Failure::Jobs(error @ jobs::JobsError::Unavailable(_))) => {
+                    tracing::warn!(%error, "the database went away before the work had begun; trying again");
+                }
+                ended => return ended,
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(KNOCK) => {}
+            }
+        }
+    }
+
+    async fn jobs_once(&self, store: Store, hearts: Heartbeats) -> Result<(), Failure> {
         let engine = Engine::start(store, self.config, CallClass::Due, &[], hearts).await?;
         let ctx = Arc::clone(&engine.ctx);
         let stopping = ctx.stop.clone();

@@ -5,13 +5,14 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{
+        person::{Actor, Scope},
         refund::{Refund, RefundState},
         transfer::{self, TransferError},
     },
     engine::{
         EngineError,
-        decisions::{Occasion, Written},
-        lookup,
+        decisions::{Act, Occasion, Written},
+        lookup, people,
         rulebook::Rulebook,
     },
     store::{Store, StoreError, Tx, cases, reads::RefundRow, refunds},
@@ -41,6 +42,15 @@ impl Deed<'_> {
         }
     }
 
+    /// What he said, for the journal.
+    fn why(self) -> String {
+        match self {
+            Self::Transferred(bank_reference) => format!("bank reference {bank_reference}"),
+            Self::NotTransferred(why) | Self::ByHand(why) => why.to_owned(),
+            Self::Again => "the same number once more".to_owned(),
+        }
+    }
+
     const fn kind(self) -> &'static str {
         match self {
             Self::Transferred(_) => "refund transferred",
@@ -51,18 +61,22 @@ impl Deed<'_> {
     }
 }
 
-/// Records a deed of the person named `by` about the refund with this number or id.
+/// Records a deed of a person about the refund with this number or id: of a maker or a checker. That he has not approved the
+/// refund himself, the rules and the database hold.
 ///
 /// # Errors
-/// [`EngineError::NotFound`] where there is no such refund; [`EngineError::Transfer`] with the objection; the store's refusal
+/// [`EngineError::Forbidden`] for anybody else; [`EngineError::NotFound`] where there is no such refund; [`EngineError::Transfer`] with the objection; the store's refusal
 /// where the bank's reference proves another refund already.
 pub async fn record(
     store: &Store,
     rulebook: &Rulebook,
-    by: &str,
+    by: &Actor,
     which: &str,
     deed: Deed<'_>,
 ) -> Result<RefundRow, EngineError> {
+    if !by.may(Scope::RefundsPropose) {
+        people::require(by, Scope::RefundsApprove)?;
+    }
     let found = lookup::refund(store, which).await?.ok_or_else(|| EngineError::NotFound(which.to_owned()))?;
     let row = lookup::transaction(store, &format!("{}/{}", found.account, found.partner_reference_no)).await?;
     let mut tx = store.begin().await?;
@@ -72,11 +86,16 @@ pub async fn record(
     let known = loaded.case.refunds.iter_mut().find(|r| r.id == found.refund_id);
     let known = known.ok_or_else(|| EngineError::NotFound(which.to_owned()))?;
     let before = known.state;
-    let after = deed.done(known, by)?;
+    let after = deed.done(known, &by.name)?;
     known.clone_from(&after);
     write(&mut tx, &found.account, &after, before, now).await?;
     let mut written = Written::default();
-    written.decide(loaded, rulebook, now, &Occasion::refund(deed.kind()));
+    written.decide(
+        loaded,
+        rulebook,
+        now,
+        &Occasion::person(deed.kind(), Act { by: by.name.clone(), with: None, why: deed.why() }),
+    );
     written.write(&mut tx).await?;
     refunds::wake_rows(&mut tx, &[row.id]).await?;
     tx.commit().await.map_err(StoreError::from)?;

@@ -2,6 +2,7 @@
 //! order, and the end of a cancelled order's QR.
 
 use rekon::{
+    domain::person::{Actor, PersonKind, Role, Scope},
     engine::{
         EngineError,
         transfer::{self, Deed},
@@ -35,7 +36,14 @@ fn refuse(code: &str) -> RefundBehaviour {
 }
 
 async fn record(work: &Working, by: &str, which: &str, deed: Deed<'_>) -> Result<String, EngineError> {
-    let row = transfer::record(&work.ctx.store, &work.ctx.rulebook, by, which, deed).await?;
+    let by = Actor {
+        name: by.to_owned(),
+        kind: PersonKind::Person,
+        roles: [Role::Checker].into(),
+        scopes: [Scope::RefundsApprove].into(),
+        token_id: 0,
+    };
+    let row = transfer::record(&work.ctx.store, &work.ctx.rulebook, &by, which, deed).await?;
     Ok(format!("{} {}", row.state.as_str(), row.channel.as_str()))
 }
 
