@@ -92,7 +92,11 @@ create or replace view rekon.refunds as
     from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id left join rekon.transactions c on c.id = r.candidate_id;
 
 -- Does another order carry this payment? Asked once before money is reserved; equality is all it wants.
-create index facts_by_payment on rekon.facts using hash (payment_id) where observation = 'PAID';
+-- Only where the provider gives an id to one payment alone: elsewhere equality says nothing, and the index would cost every fact.
+alter table rekon.facts add column unique_payment_id text constraint facts_unique_payment_id_is_the_payment_id
+  check (unique_payment_id is null or unique_payment_id is not distinct from payment_id);
+comment on column rekon.facts.unique_payment_id is 'payment_id of a PAID answer, where the profile says that no two payments share it.';
+create index facts_by_payment on rekon.facts using hash (unique_payment_id) where unique_payment_id is not null;
 
 create table rekon.qr_cancels (
   transaction_id bigint primary key references rekon.transactions,

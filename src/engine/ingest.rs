@@ -293,6 +293,8 @@ fn add_fact(batch: &mut Batch, arrival: &Arrival, target: &Target, now: DateTime
         transaction_id: target.id,
         fact,
         call_id: arrival.call_id().into(),
+        // What a notification claims is no payment.
+        payment_id_is_unique: false,
         raw_hash: Some(raw_hash),
         profile_hash: arrival.profile_hash.clone(),
     });

@@ -220,6 +220,10 @@ fn record(row: &mut Loaded, answered: &Answered, rulebook: &Rulebook, now: DateT
         transaction_id: id,
         fact: fact.clone(),
         call_id: Arc::clone(&answered.call_id),
+        payment_id_is_unique: rulebook
+            .terms(&row.case.order.account)
+            .profile
+            .is_some_and(|profile| profile.payment_id_is_unique),
         raw_hash,
         profile_hash: rulebook.shared_profile_hash(&row.case.order.account),
     });

@@ -30,7 +30,7 @@ pub struct Search<'a> {
 const SAME_PAYMENT: &str = "-- store::counter::same_payment
 select o.id, o.partner_reference_no, 'same_payment' as why
   from rekon.facts f join rekon.transactions o on o.id = f.transaction_id
- where f.payment_id = any($3) and f.observation = 'PAID' and f.transaction_id <> $2 and o.account = $1 and o.direction = 'in'
+ where f.unique_payment_id = any($3) and f.transaction_id <> $2 and o.account = $1 and o.direction = 'in'
  order by f.answered_at limit 1";
 
 const SAME_AMOUNT: &str = "-- store::counter::same_amount

@@ -1,6 +1,8 @@
 //! Writes what a group of settled rows became: facts, sightings, journal, postings and the rows themselves, each in one
 //! statement for the whole group. Every row is held locked by the caller's transaction.
 
+mod written;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
@@ -10,6 +12,7 @@ use crate::{
         chain::Link,
         fact::{Answer, Fact},
         money::Sen,
+        observation::Observation,
         posting::Posting,
         state::State,
     },
@@ -25,10 +28,20 @@ pub struct NewFact {
     pub fact: Fact,
     /// The X-EXTERNAL-ID of the call.
     pub call_id: Arc<str>,
+    /// Its `payment_id` is the provider's for one payment alone.
+    pub payment_id_is_unique: bool,
     /// SHA-256 of the stored body.
     pub raw_hash: Option<Link>,
     /// The profile in force.
     pub profile_hash: Arc<str>,
+}
+
+impl NewFact {
+    fn unique_payment_id(&self) -> Option<&str> {
+        let said = &self.fact.answer;
+        let id = said.payment_id.as_deref().filter(|_| said.observation == Observation::Paid);
+        id.filter(|_| self.payment_id_is_unique)
+    }
 }
 
 /// One more sighting of a stored fact.
@@ -135,15 +148,15 @@ on conflict (hash) do update set last_at = clock_timestamp() where r.last_at < c
 const FACTS: &str = "-- store::settle::facts
 insert into rekon.facts (transaction_id, seq, source, call_id, observation, echo, response_code, latest_transaction_status, amount, currency,
                          fee_amount, payment_id, approval_code, paid_time, paid_time_raw, warnings, doubt, bad_weather, sent_at, answered_at,
-                         raw_hash, profile_hash)
+                         raw_hash, profile_hash, unique_payment_id, hash)
 select u.tx, u.seq, u.source, u.call_id, u.observation, u.echo, u.code, u.status, u.amount::numeric / 100, u.currency, u.fee::numeric / 100,
        u.payment_id, u.approval, u.paid_time, u.paid_raw, string_to_array(u.warnings, ','), u.doubt, u.bad, u.sent_at, u.answered_at,
-       u.raw_hash, u.profile
+       u.raw_hash, u.profile, u.unique_payment, u.hash
   from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[],
               $11::bigint[], $12::text[], $13::text[], $14::timestamptz[], $15::text[], $16::text[], $17::text[], $18::bool[],
-              $19::timestamptz[], $20::timestamptz[], $21::bytea[], $22::text[])
+              $19::timestamptz[], $20::timestamptz[], $21::bytea[], $22::text[], $23::text[], $24::bytea[])
     as u(tx, seq, source, call_id, observation, echo, code, status, amount, currency, fee, payment_id, approval, paid_time, paid_raw, warnings,
-         doubt, bad, sent_at, answered_at, raw_hash, profile)";
+         doubt, bad, sent_at, answered_at, raw_hash, profile, unique_payment, hash)";
 
 const SIGHTINGS: &str = "-- store::settle::sightings
 insert into rekon.sightings (transaction_id, seq, n, first_at, last_at, last_sent_at)
@@ -227,6 +240,7 @@ async fn facts(tx: &mut Tx, facts: &[NewFact]) -> Result<(), StoreError> {
         return Ok(());
     }
     let answers: Vec<&Answer> = facts.iter().map(|f| &*f.fact.answer).collect();
+    let hashes: Vec<Link> = facts.iter().map(written::hash).collect();
     let words = |warnings: &Answer| warnings.warnings.iter().map(|w| w.as_str()).collect::<Vec<_>>().join(",");
     sqlx::query(FACTS)
         .bind(column(facts, |f| f.transaction_id))
@@ -251,6 +265,8 @@ async fn facts(tx: &mut Tx, facts: &[NewFact]) -> Result<(), StoreError> {
         .bind(column(facts, |f| f.fact.answered_at))
         .bind(column(facts, |f| f.raw_hash.as_ref().map(Link::as_slice)))
         .bind(column(facts, |f| &*f.profile_hash))
+        .bind(column(facts, NewFact::unique_payment_id))
+        .bind(column(&hashes, Link::as_slice))
         .execute(&mut **tx)
         .await?;
     Ok(())

@@ -24,6 +24,8 @@ mod embedded;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod fact_hash;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod money_out;

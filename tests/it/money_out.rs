@@ -209,8 +209,8 @@ async fn a_payment_that_another_order_carries_goes_nowhere_and_amounts_alone_are
     let free = shop.expect(payment("INV-3", 70_000), &[("order_status", "'cancelled'")]).await;
     shop.db
         .run(&format!(
-            "insert into rekon.facts (transaction_id, seq, source, call_id, observation, echo, amount, currency, payment_id, sent_at, answered_at, profile_hash)
-             values ({other}, 900, 'query', 'by-file', 'PAID', 'right', 170000, 'IDR', 'R-INV-1', now(), now(), '-');
+            "insert into rekon.facts (transaction_id, seq, source, call_id, observation, echo, amount, currency, payment_id, unique_payment_id, sent_at, answered_at, profile_hash)
+             values ({other}, 900, 'query', 'by-file', 'PAID', 'right', 170000, 'IDR', 'R-INV-1', 'R-INV-1', now(), now(), '-');
              update rekon.transactions set next_check_at = null where id = {other}"
         ))
         .await;
@@ -330,7 +330,7 @@ async fn the_search_for_another_order_reads_no_table() {
     let near = "select id from rekon.transactions where created_at between now() - interval '5 minutes' and now() + interval '5 minutes'
         and account = 'doku-main' and direction = 'in' and amount * 100 = any(array[100100::bigint]) and state in ('pending', 'unpaid')";
     let by_payment =
-        "select transaction_id from rekon.facts where payment_id = any(array['RRN-1']) and observation = 'PAID'";
+        "select transaction_id from rekon.facts where unique_payment_id = any(array['RRN-1']) and observation = 'PAID'";
     for (statement, index) in [(near, "transactions_by_creation"), (by_payment, "facts_by_payment")] {
         let mut connection = db.connect().await;
         sqlx::query("set enable_seqscan = off").execute(&mut connection).await.expect("a setting");

@@ -65,6 +65,10 @@ async fn a_fact_without_sense_is_refused() {
     let with_fee =
         fact(1, "c1", "OPEN", "null").replace("amount, sent_at", "fee_amount, sent_at").replace("null,", "'NaN',");
     db.expect_refused(&with_fee, "facts_fee_is_a_number").await;
+    let other_payment = fact(1, "c1", "OPEN", "null")
+        .replace("amount, sent_at", "unique_payment_id, sent_at")
+        .replace("null,", "'RRN-2',");
+    db.expect_refused(&other_payment, "facts_unique_payment_id_is_the_payment_id").await;
     db.expect_refused(&fact(1, "c1", "SUCCESS", "150000"), "facts_observation_is_known").await;
     db.expect_refused(&fact(1, "c1", "OPEN", "null").replace("'right'", "'maybe'"), "facts_echo_is_known").await;
     db.expect_refused(&fact(1, "c1", "OPEN", "null").replace("'query'", "'gossip'"), "facts_source_is_known").await;
@@ -193,17 +197,12 @@ async fn what_a_seal_covers_is_an_entry_and_stays() {
 #[tokio::test]
 async fn a_fact_and_a_change_carry_the_hash_of_their_own_text() {
     let db = with_payment().await;
-    db.run(
-        &fact(1, "c1", "PAID", "150000")
-            .replace("profile_hash)", "profile_hash, hash)")
-            .replace("'p')", "'p', '\\x00')"),
-    )
-    .await;
+    db.run(&fact(1, "c1", "PAID", "150000")).await;
     db.run("update rekon.transactions set seq = 1; update rekon.transactions set expires_at = '2026-11-20 10:00+07'")
         .await;
     let honest = "select (select bool_and(f.hash = sha256(convert_to(rekon.fact_text(f), 'UTF8'))) from rekon.facts f)
         and (select bool_and(c.hash = sha256(convert_to(rekon.order_change_text(c), 'UTF8'))) from rekon.order_changes c)";
-    assert_eq!(db.text(honest).await, "true", "whatever hash somebody names");
+    assert_eq!(db.text(honest).await, "true", "where nobody brings one along");
     assert_eq!(db.text("select detail -> 'was' from rekon.order_changes").await, "{\"expires_at\": null}");
     for (table, check) in [("facts", "facts_own_hash_is_sha256"), ("order_changes", "order_changes_hash_is_sha256")] {
         let forged = format!("set session_replication_role = replica; update rekon.{table} set hash = '\\x00'");
