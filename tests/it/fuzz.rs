@@ -395,6 +395,12 @@ fn the_answer_reader_survives_and_reads_no_other_amount() {
         let heard = answer.heard();
         assert!(heard != Observation::Paid || (answer.amount.is_some() && answer.echo == Echo::Right));
         assert!(heard != Observation::Paid || status == 200);
+        if let Ok(serde_json::Value::Object(said)) = serde_json::from_slice(&body) {
+            let names = |key: &str, wrong: &str| said.get(key).and_then(|v| v.as_str()) == Some(wrong);
+            let is_other = names("originalPartnerReferenceNo", "INV-2") || names("originalReferenceNo", "R-2");
+            let told = || String::from_utf8_lossy(&body).into_owned();
+            assert!(!is_other || heard == Observation::Indeterminate, "of another payment: {}", told());
+        }
         heard != Observation::Indeterminate
     });
 }
