@@ -1,7 +1,7 @@
 //! The HTTP side of a process: probes, metrics and the door for notifications, bound and answering. `serve` has one for its
 //! whole life, the demo for its day. Absent on purpose: the work behind it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use crate::{
     engine::ingest::{self, Door},
     store::Store,
     telemetry::{self, heartbeat::Heartbeats, metrics::ProcessMetrics},
-    web::{self, WebError, WebLimits, WebParts},
+    web::{self, ApiParts, WebError, WebLimits, WebParts},
 };
 
 /// What the HTTP side is lent.
@@ -55,6 +55,11 @@ pub(crate) async fn open(config: &Config, lent: Lent) -> Result<HttpSide, Failur
         customer_token_ends: wiring::customer_token_ends(config)?,
         draining: lent.draining,
         intake,
+        api: ApiParts {
+            rules: super::import::rules(config)?,
+            rulebook: Arc::new(wiring::rulebook(config)?),
+            limits: server.api,
+        },
         limits: WebLimits {
             request_timeout: server.request_timeout,
             body_max: server.body_max,

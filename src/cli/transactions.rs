@@ -74,9 +74,9 @@ impl List {
             flag: self.flag.map(|flag| flag.as_str().to_owned()),
             account: self.account,
             day: self.date,
-            exceptions_only: false,
             after: self.after,
             limit: self.limit,
+            ..TransactionFilter::default()
         };
         let rows = context.with_database(async |session| Ok(session.store.list_transactions(&filter).await?))?;
         context.out.list(&rows, || page(&rows))?;

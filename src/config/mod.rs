@@ -38,7 +38,7 @@ pub use reader::Setting;
 pub(crate) use reader::nearest_name;
 pub use schedule::{Missed, Schedule};
 pub use secret::read_secret_file;
-pub use server::{Log, LogFormat, Server};
+pub use server::{ApiLimits, Log, LogFormat, Server};
 
 use crate::domain::policy::Policy;
 use layer::Tree;

@@ -22,6 +22,21 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// How much notifications may make us do.
     pub notify: NotifyLimits,
+    /// Bounds of the API.
+    pub api: ApiLimits,
+}
+
+/// `[server.api]`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ApiLimits {
+    /// Largest body of a request, in bytes; never above `[server] body_max`.
+    pub body_max: usize,
+    /// Most payments in one request.
+    pub batch_max: usize,
+    /// Items of a page where the request names no number.
+    pub page_default: u32,
+    /// Most items of a page.
+    pub page_max: u32,
 }
 
 /// How log lines are written.
@@ -58,6 +73,7 @@ pub(crate) fn read_server(section: &mut Section<'_>) -> Option<Server> {
     let body_max = section.number("body_max", 1_024, 1_073_741_824);
     let drain_timeout = section.duration("drain_timeout", "1s", "10m");
     let notify = read_limits(&mut section.section("notify"));
+    let api = read_api(&mut section.section("api"), body_max);
     section.finish();
     Some(Server {
         listen: listen?,
@@ -66,6 +82,27 @@ pub(crate) fn read_server(section: &mut Section<'_>) -> Option<Server> {
         body_max: usize::try_from(body_max?).ok()?,
         drain_timeout: drain_timeout?,
         notify: notify?,
+        api: api?,
+    })
+}
+
+fn read_api(section: &mut Section<'_>, server_body_max: Option<u32>) -> Option<ApiLimits> {
+    let body_max = section.number("body_max", 1_024, 1_073_741_824);
+    let batch_max = section.number("batch_max", 1, 10_000);
+    let page_default = section.number("page_default", 1, 10_000);
+    let page_max = section.number("page_max", 1, 10_000);
+    section.finish();
+    let (page_default, page_max) = (page_default?, page_max?);
+    if page_default > page_max {
+        return section.refuse("page_default", "must not be more than page_max");
+    }
+    // A smaller bound on every request holds here as well.
+    let body_max = body_max?.min(server_body_max?);
+    Some(ApiLimits {
+        body_max: usize::try_from(body_max).ok()?,
+        batch_max: usize::try_from(batch_max?).ok()?,
+        page_default,
+        page_max,
     })
 }
 

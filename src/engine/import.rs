@@ -97,7 +97,7 @@ pub struct ImportReport {
 }
 
 /// From an account to what its provider demands; `None` where it is not configured.
-pub type DemandsOf = Box<dyn Fn(&str) -> Option<Demands> + Send>;
+pub type DemandsOf = Box<dyn Fn(&str) -> Option<Demands> + Send + Sync>;
 
 /// Who may be named in a file.
 pub struct ImportRules {

@@ -101,6 +101,18 @@ impl ExceptionRow {
     }
 }
 
+/// Why no provider can be asked about a row, and what to do; `None`: one can.
+pub fn unaskable(row: &TransactionRow) -> Option<&'static str> {
+    let is_open = |flag: Flag| row.flags_open.iter().any(|word| word == flag.as_str());
+    if is_open(Flag::MissingReference) {
+        return Some(
+            "the row lacks a reference without which the provider cannot be asked: set reference_no or external_id",
+        );
+    }
+    is_open(Flag::UnknownAccount)
+        .then_some("no configured account can be asked about it: add it under [accounts]; a payout wants one whose provider has a status service")
+}
+
 /// The first open flag in the order of causes.
 pub fn deciding_flag(row: &TransactionRow) -> Option<Flag> {
     row.flags_open.iter().filter_map(|word| Flag::from_word(word)).min()

@@ -3,9 +3,11 @@
 //! Invariant: no function here holds a database transaction while it calls a provider. `check` and `refund` call with
 //! no transaction open; `settle` and the saga's steps write with no provider in scope.
 
+pub mod accept;
 pub mod approvals;
 pub mod budget;
 pub mod ask_raw;
+pub mod bus;
 pub mod by_hand;
 pub mod check;
 pub mod clock;
@@ -20,6 +22,7 @@ pub mod explain;
 pub mod import;
 pub mod ingest;
 pub mod lookup;
+pub mod once;
 pub mod qr_cancel;
 pub mod reconcile;
 pub mod people;

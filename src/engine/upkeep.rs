@@ -2,7 +2,7 @@
 //! never touched.
 
 use crate::{
-    engine::{Ctx, EngineError},
+    engine::{Ctx, EngineError, once},
     store::{StoreError, runs::Run},
 };
 
@@ -19,11 +19,20 @@ enum Part {
     Commands,
     Notifications,
     Drift,
+    IdempotencyKeys,
 }
 
 impl Part {
-    const ALL: [Self; 7] =
-        [Self::Bodies, Self::Items, Self::Runs, Self::StaleRuns, Self::Commands, Self::Notifications, Self::Drift];
+    const ALL: [Self; 8] = [
+        Self::Bodies,
+        Self::Items,
+        Self::Runs,
+        Self::StaleRuns,
+        Self::Commands,
+        Self::Notifications,
+        Self::Drift,
+        Self::IdempotencyKeys,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -34,6 +43,7 @@ impl Part {
             Self::Commands => "commands",
             Self::Notifications => "notifications",
             Self::Drift => "drift",
+            Self::IdempotencyKeys => "idempotency_keys",
         }
     }
 
@@ -48,6 +58,7 @@ impl Part {
             Self::Commands => store.prune_commands(ctx.limits.keep_commands, CHUNK).await,
             Self::Notifications => store.prune_notifications(ctx.limits.keep_notifications, CHUNK).await,
             Self::Drift => store.prune_drift(keep).await,
+            Self::IdempotencyKeys => store.prune_keys(once::KEPT, CHUNK).await,
         }
     }
 
@@ -64,8 +75,8 @@ impl Part {
     }
 }
 
-/// Deletes old raw bodies, runs, commands with their dead workers, notifications that became no fact and drift that is
-/// over, by the configured ages. A part that fails takes no
+/// Deletes old raw bodies, runs, commands with their dead workers, notifications that became no fact, drift that is over and
+/// idempotency keys of yesterday, by the configured ages. A part that fails takes no
 /// other along; the run fails after all were tried. True: the run is complete; false: the process was told to end.
 pub async fn prune(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
     let mut report = serde_json::Map::new();

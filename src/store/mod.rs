@@ -4,6 +4,7 @@
 //! migrated schema. Transactions are begun by [`Store::begin`] and closed by their owner; nothing that could reach a
 //! provider is ever in scope of one.
 
+pub mod accept;
 pub mod bench;
 pub mod embedded;
 pub mod cases;
@@ -15,6 +16,7 @@ pub mod dearest;
 pub mod drift;
 pub mod error;
 pub mod gauges;
+pub mod idempotency;
 pub mod import;
 pub mod leases;
 pub mod limits;

@@ -94,6 +94,12 @@ pub struct TransactionFilter {
     pub account: Option<String>,
     /// Created or paid on this WIB day.
     pub day: Option<BusinessDay>,
+    /// Created at this time or later.
+    pub created_from: Option<DateTime<Utc>>,
+    /// Created before this time.
+    pub created_to: Option<DateTime<Utc>>,
+    /// With this reference of ours.
+    pub partner_reference_no: Option<String>,
     /// Held, in review, or with an open flag.
     pub exceptions_only: bool,
     /// Behind this row of the list.
@@ -119,6 +125,8 @@ select id, account, partner_reference_no, reference_no, external_id, direction, 
  where ($1::text is null or state = $1) and ($2::text is null or $2 = any(flags)) and ($3::text is null or account = $3)
    and ($4::timestamptz is null or (created_at >= $4 and created_at < $5) or (paid_at >= $4 and paid_at < $5))
    and (not $6 or state in ('held', 'review') or flags_open <> '{}') and ($7::bigint is null or id < $7)
+   and ($9::timestamptz is null or created_at >= $9) and ($10::timestamptz is null or created_at < $10)
+   and ($11::text is null or partner_reference_no = $11)
  order by id desc limit $8";
 
 /// A refund as its reader sees it.
@@ -253,6 +261,9 @@ impl Store {
             .bind(filter.exceptions_only)
             .bind(filter.after)
             .bind(filter.limit)
+            .bind(filter.created_from)
+            .bind(filter.created_to)
+            .bind(filter.partner_reference_no.as_deref())
             .fetch_all(self.pool())
             .await?;
         rows.iter().map(transaction).collect()
@@ -284,7 +295,7 @@ impl Store {
     }
 }
 
-fn transaction(row: &PgRow) -> Result<TransactionRow, StoreError> {
+pub(super) fn transaction(row: &PgRow) -> Result<TransactionRow, StoreError> {
     let direction: String = row.try_get("direction")?;
     let order_status: String = row.try_get("order_status")?;
     let state: String = row.try_get("state")?;

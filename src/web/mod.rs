@@ -1,8 +1,9 @@
-//! Probes, metrics and providers' notifications over HTTP; later API and console. No SQL text and no provider calls.
+//! Probes, metrics, providers' notifications and the API over HTTP; later the console. No SQL text and no provider calls.
 //!
 //! [`bind`] takes the address before anything else starts, so that a taken one is said at once; [`serve`] answers on it
 //! from the first moment on, also while the database is not there yet.
 
+mod api;
 mod notify;
 mod probes;
 mod problem;
@@ -16,6 +17,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use api::ApiParts;
 use problem::PROBLEM;
 pub use problem::Problem;
 pub use server::{WebError, bind, serve};
@@ -55,6 +57,8 @@ pub struct WebParts {
     pub draining: CancellationToken,
     /// The entry for notifications.
     pub intake: Intake,
+    /// What the API needs.
+    pub api: ApiParts,
     /// Bounds of every request.
     pub limits: WebLimits,
 }

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
 
-use super::{PROBLEM, Problem, WebParts, WebState, notify, probes, scrape};
+use super::{PROBLEM, Problem, WebParts, WebState, api, notify, probes, scrape};
 use crate::telemetry::metrics::ProcessMetrics;
 
 /// How often histograms are folded; without it they grow until somebody scrapes.
@@ -101,6 +101,7 @@ fn routes(parts: WebParts) -> Router {
         .route("/readyz", get(probes::readyz))
         .route("/metrics", get(scrape::metrics))
         .route("/notify/doku/{account}", post(notify::doku))
+        .merge(api::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::disable())

@@ -3,6 +3,7 @@
 
 mod control;
 mod evidence;
+mod integration;
 mod merchant;
 mod money_out;
 mod notifications;

@@ -2,6 +2,8 @@
 
 mod architecture;
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod budget_sql;
 #[cfg(test)]
 mod calendar;

@@ -48,6 +48,7 @@ impl Doorway {
             customer_token_ends: std::collections::BTreeMap::new(),
             draining: CancellationToken::new(),
             intake,
+            api: crate::api::rig::parts(&config),
             limits: WebLimits {
                 request_timeout: Duration::from_secs(20),
                 body_max: 1_048_576,

@@ -136,6 +136,7 @@ impl House {
             customer_token_ends: std::collections::BTreeMap::new(),
             draining: draining.clone(),
             intake: no_door(receiver),
+            api: crate::api::rig::parts(&Config::from_toml("", &BTreeMap::new(), &[]).unwrap()),
             limits: WebLimits { request_timeout, body_max: 1_024, drain_timeout: Duration::from_secs(20) },
         };
         let server = tokio::spawn(web::serve(listener, parts, shutdown.clone()));
