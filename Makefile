@@ -1,6 +1,6 @@
 # Short names for what one does every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check fix bench soak mutants db
+.PHONY: help setup test demo check fix bench soak mutants api db
 
 # The soak's dice and size: make soak SEED=7 PAYMENTS=20000 STEPS=1000000
 SEED ?= 20261120
@@ -39,6 +39,9 @@ soak: setup ## every fault we know on whole processes: 10^5 payments, then 10^7 
 
 mutants: setup ## put each historic bug in, and see a test fail on money or state
 	./tests/mutants/run
+
+api: setup ## the API against its own document (Python, package index)
+	./.ci/api
 
 db: setup ## psql into the running embedded database
 	@./.ci/psql

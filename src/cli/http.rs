@@ -10,6 +10,7 @@ use crate::{
     cli::{exit::Failure, wiring},
     config::Config,
     engine::ingest::{self, Door},
+    jobs,
     store::Store,
     telemetry::{self, heartbeat::Heartbeats, metrics::ProcessMetrics},
     web::{self, ApiParts, WebError, WebLimits, WebParts},
@@ -59,6 +60,9 @@ pub(crate) async fn open(config: &Config, lent: Lent) -> Result<HttpSide, Failur
             rules: super::import::rules(config)?,
             rulebook: Arc::new(wiring::rulebook(config)?),
             limits: server.api,
+            accounts: wiring::account_terms(config)?,
+            bus: jobs::commands::bus(),
+            fresh: config.reconcile.fresh,
         },
         limits: WebLimits {
             request_timeout: server.request_timeout,

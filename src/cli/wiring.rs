@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     config::Config,
     domain::profile::Demands,
-    engine::{EngineError, rulebook::Rulebook, runtime},
+    engine::{EngineError, health::AccountTerms, rulebook::Rulebook, runtime},
     providers,
 };
 
@@ -26,6 +26,17 @@ pub(crate) fn demands(config: &Config) -> Result<BTreeMap<String, Demands>, Engi
 pub(crate) fn rulebook(config: &Config) -> Result<Rulebook, EngineError> {
     let accounts = runtime::accounts(config)?;
     Ok(Rulebook::new(config.policy, accounts.into_iter().map(|a| (a.name, a.profile.rules))))
+}
+
+/// What a reader of the accounts' state should know of their settings.
+pub(crate) fn account_terms(config: &Config) -> Result<Vec<AccountTerms>, EngineError> {
+    let accounts = runtime::accounts(config)?.into_iter().map(|account| AccountTerms {
+        provider: config.accounts.get(&account.name).map(|a| a.provider.clone()).unwrap_or_default(),
+        calls_per_second: account.limits.per_second,
+        burst: account.limits.burst,
+        account: account.name,
+    });
+    Ok(accounts.collect())
 }
 
 /// When accounts' customer tokens end, where they say so.

@@ -84,6 +84,21 @@ pub(crate) async fn insert(
     Ok(id)
 }
 
+/// Which refund is meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'a> {
+    /// The one with this id, and no other.
+    Id(i64),
+    /// What a person typed: a number, an id, or a payment with one refund that waits.
+    Said(&'a str),
+}
+
+impl<'a> From<&'a str> for Which<'a> {
+    fn from(said: &'a str) -> Self {
+        Self::Said(said)
+    }
+}
+
 /// Approves a refund; it leaves as soon as the saga's other conditions hold.
 ///
 /// # Errors
@@ -93,11 +108,11 @@ pub async fn approve(
     store: &Store,
     rulebook: &Rulebook,
     by: &Actor,
-    which: &str,
+    which: impl Into<Which<'_>>,
     note: Option<&str>,
 ) -> Result<RefundRow, EngineError> {
     people::require(by, Scope::RefundsApprove)?;
-    let found = find(store, which).await?;
+    let found = meant(store, which.into()).await?;
     if found.proposed_by == by.name {
         return Err(EngineError::Forbidden(format!("{} proposed it: somebody else approves", by.name)));
     }
@@ -119,10 +134,10 @@ pub async fn deny(
     store: &Store,
     rulebook: &Rulebook,
     by: &Actor,
-    which: &str,
+    which: impl Into<Which<'_>>,
     reason: &str,
 ) -> Result<RefundRow, EngineError> {
-    let found = find(store, which).await?;
+    let found = meant(store, which.into()).await?;
     let own = found.proposed_by == by.name;
     people::require(by, if own { Scope::RefundsPropose } else { Scope::RefundsApprove })?;
     let (mut tx, mut loaded, refund, now) = open(store, &found).await?;
@@ -135,6 +150,13 @@ pub async fn deny(
     decide(&mut tx, &mut loaded, rulebook, now, "refund denied", act).await?;
     tx.commit().await.map_err(StoreError::from)?;
     shown(store, found.refund_id).await
+}
+
+async fn meant(store: &Store, which: Which<'_>) -> Result<RefundRow, EngineError> {
+    match which {
+        Which::Id(id) => shown(store, id).await,
+        Which::Said(said) => find(store, said).await,
+    }
 }
 
 /// The one refund meant: a number, an id, or a payment with one refund that waits. A word that could mean two is refused, because

@@ -19,6 +19,7 @@ pub mod doctor;
 pub mod drift;
 pub mod error;
 pub mod explain;
+pub mod health;
 pub mod import;
 pub mod ingest;
 pub mod lookup;

@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
     domain::day::BusinessDay,
-    engine::{Ctx, EngineError},
+    engine::{Ctx, EngineError, bus::Bus},
     store::{
-        self, StoreError,
+        self, Store, StoreError,
         runs::{Progress, Run, Selection},
     },
 };
@@ -68,6 +68,10 @@ pub enum End {
     Stopped,
 }
 
+/// What `runs.job` calls a reconciliation that somebody asked for.
+pub const JOB: &str = "reconcile";
+/// How the slot of a run begins that was asked for over HTTP: the bus has it, no process of its own.
+const ASKED: &str = "api/";
 /// Pause between looks at the progress.
 const LOOK: Duration = Duration::from_millis(500);
 /// Chunks of rows that are made due at each look: enough that no sweeper runs dry, few enough that a fresh payment does
@@ -87,12 +91,16 @@ impl Request {
 
     /// Its selection at `now`, among the accounts there are.
     pub fn selection(&self, ctx: &Ctx, now: DateTime<Utc>) -> Result<Selection, EngineError> {
-        for name in &self.accounts {
-            ctx.account(name)?;
+        let known: Vec<String> = ctx.accounts.keys().cloned().collect();
+        self.selection_of(&known, now)
+    }
+
+    fn selection_of(&self, known: &[String], now: DateTime<Utc>) -> Result<Selection, EngineError> {
+        if let Some(account) = self.accounts.iter().find(|name| !known.contains(name)) {
+            return Err(EngineError::UnknownAccount { account: account.clone(), known: known.to_vec() });
         }
         let (first, last) = self.span(now);
-        let accounts =
-            if self.accounts.is_empty() { ctx.accounts.keys().cloned().collect() } else { self.accounts.clone() };
+        let accounts = if self.accounts.is_empty() { known.to_vec() } else { self.accounts.clone() };
         Ok(Selection {
             from: first.start(),
             until: last.end(),
@@ -121,12 +129,9 @@ pub async fn cost(ctx: &Ctx, selection: &Selection) -> Result<Vec<Cost>, EngineE
 pub async fn begin(ctx: &Ctx, request: &Request) -> Result<Run, EngineError> {
     let now = ctx.store.now().await?;
     let selection = request.selection(ctx, now)?;
-    let params = json!({
-        "from": selection.from, "until": selection.until, "unsettled": selection.unsettled,
-        "accounts": selection.accounts, "fresh_secs": request.fresh.as_secs(),
-    });
+    let params = params(&selection);
     let mut tx = ctx.store.begin().await?;
-    if let Some(run) = store::runs::unfinished(&mut tx, "reconcile", &params).await? {
+    if let Some(run) = store::runs::unfinished(&mut tx, JOB, &params).await? {
         let quiet = now.signed_duration_since(run.heartbeat_at);
         if run.state == "running" && quiet < DEAD_AFTER {
             return Err(EngineError::Busy(format!("run {} with the same request", run.id)));
@@ -141,11 +146,61 @@ pub async fn begin(ctx: &Ctx, request: &Request) -> Result<Run, EngineError> {
         }
     }
     let slot = format!("{}/{}", now.to_rfc3339(), ctx.owner);
-    let run = store::runs::begin(&mut tx, "reconcile", &slot, &params, "running", &request.requested_by).await?;
+    let run = store::runs::begin(&mut tx, JOB, &slot, &params, "running", &request.requested_by).await?;
     let Some(run) = run else { return Err(EngineError::Busy("a run of the same moment".into())) };
     store::runs::select_items(&mut tx, run.id, &selection).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(run)
+}
+
+/// What a run is about, as `runs.params` keeps it.
+fn params(selection: &Selection) -> Value {
+    json!({
+        "from": selection.from, "until": selection.until, "unsettled": selection.unsettled,
+        "accounts": selection.accounts, "fresh_secs": selection.fresh.as_secs(),
+    })
+}
+
+/// The same read again; `None` where it is something else.
+fn selection_in(params: &Value) -> Option<Selection> {
+    let time = |key: &str| params.get(key)?.as_str()?.parse::<DateTime<Utc>>().ok();
+    let accounts = params.get("accounts")?.as_array()?;
+    Some(Selection {
+        from: time("from")?,
+        until: time("until")?,
+        unsettled: params.get("unsettled")?.as_bool()?,
+        accounts: accounts.iter().map(|name| name.as_str().map(str::to_owned)).collect::<Option<_>>()?,
+        fresh: Duration::from_secs(params.get("fresh_secs")?.as_u64()?),
+    })
+}
+
+/// Asks for a run that the next daemon takes from the command bus; its id.
+///
+/// # Errors
+/// [`EngineError::UnknownAccount`]; [`EngineError::Busy`] where one waits or works on exactly this.
+pub async fn enqueue(store: &Store, bus: &Bus, known: &[String], request: &Request) -> Result<i64, EngineError> {
+    let now = store.now().await?;
+    let params = params(&request.selection_of(known, now)?);
+    if let Some(run) = store.run_alike(JOB, &params).await? {
+        return Err(EngineError::Busy(format!("run {run} with the same request")));
+    }
+    let slot = format!("{ASKED}{}/{}", now.to_rfc3339(), request.requested_by);
+    let mut tx = store.begin().await?;
+    let run = store::runs::begin(&mut tx, JOB, &slot, &params, "queued", &request.requested_by).await?;
+    let Some(run) = run else { return Err(EngineError::Busy("a run of the same moment".into())) };
+    bus.push(&mut tx, run.id).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    tracing::info!(run = run.id, by = request.requested_by, "a run was asked for");
+    Ok(run.id)
+}
+
+/// Does a run that somebody asked for. False: the deadline came first.
+pub async fn asked(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
+    let Some(selection) = selection_in(&run.params) else {
+        let found = run.params.to_string();
+        return Err(StoreError::Inconsistent { table: "runs", column: "params", value: found }.into());
+    };
+    work(ctx, run, &selection).await
 }
 
 /// Follows a run until it is complete, the deadline has come or the process stops; a database that is away is waited for
@@ -215,9 +270,14 @@ pub async fn scheduled(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
         requested_by: "schedule".into(),
     };
     let now = ctx.store.now().await?;
-    let selection = request.selection(ctx, now)?;
+    work(ctx, run, &request.selection(ctx, now)?).await
+}
+
+/// Selects and follows a taken run to its end or the deadline.
+async fn work(ctx: &Ctx, run: &Run, selection: &Selection) -> Result<bool, EngineError> {
+    let now = ctx.store.now().await?;
     let mut tx = ctx.store.begin().await?;
-    store::runs::select_items(&mut tx, run.id, &selection).await?;
+    store::runs::select_items(&mut tx, run.id, selection).await?;
     tx.commit().await.map_err(StoreError::from)?;
     let deadline = TimeDelta::from_std(ctx.limits.deadline).ok().and_then(|d| now.checked_add_signed(d)).unwrap_or(now);
     let (end, progress) = follow(ctx, run, deadline, |_| {}).await?;

@@ -11,14 +11,15 @@ use std::{
 };
 
 use apalis::layers::WorkerBuilderExt;
-use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, Strategy, WorkerBuilder};
+use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, Strategy, TaskBuilder, WorkerBuilder};
 use apalis_postgres::{Config, PostgresStorage, Pubsub};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
-    engine::{Ctx, EngineError, reconcile, upkeep},
+    engine::{Ctx, EngineError, bus::Bus, reconcile, upkeep},
     jobs::guard::guard,
-    store::{StoreError, runs::Run},
+    store::{StoreError, Tx, runs::Run},
     telemetry::{
         catalogue::JOBS,
         metrics::{self, JobOutcome},
@@ -48,6 +49,25 @@ const BEAT: Duration = Duration::from_secs(10);
 pub struct Command {
     /// The run.
     pub run_id: i64,
+}
+
+/// Puts a run's command on the bus; it is there when the transaction commits.
+pub(super) async fn push(tx: &mut Tx, run_id: i64) -> Result<(), apalis_postgres::Error> {
+    let command = json!({ "run_id": run_id }).to_string().into_bytes();
+    let task = TaskBuilder::new(command).max_attempts(3).build();
+    apalis_postgres::queries::push_tasks(&mut **tx, QUEUE, vec![task]).await
+}
+
+/// The bus, for rooms that begin runs and may not see the job runtime.
+pub fn bus() -> Bus {
+    Bus::new(|tx, run_id| {
+        Box::pin(async move {
+            push(tx, run_id).await.map_err(|error| match error {
+                apalis_postgres::Error::Database(error) => StoreError::from(error).into(),
+                other => EngineError::Refused(format!("the command bus does not take the run: {other}")),
+            })
+        })
+    })
 }
 
 async fn handle(command: Command, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
@@ -106,6 +126,7 @@ async fn beat(ctx: &Ctx, id: i64, attempt: i32) -> BoxDynError {
 async fn work(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
     match run.job.as_str() {
         "daily" => reconcile::scheduled(ctx, run).await,
+        reconcile::JOB => reconcile::asked(ctx, run).await,
         "prune" => upkeep::prune(ctx, run).await,
         "seal" => upkeep::seal(ctx, run).await,
         other => {

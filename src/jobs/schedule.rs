@@ -4,20 +4,20 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use apalis::prelude::{BoxDynError, Data, Monitor, TaskBuilder, WorkerBuilder};
+use apalis::prelude::{BoxDynError, Data, Monitor, WorkerBuilder};
 use apalis_cron::{CronScheduler, Tick};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     config::{Missed, Schedule},
     domain::day::BusinessDay,
-    engine::Ctx,
+    engine::{Ctx, reconcile},
     jobs::{
         JobsError,
-        commands::{ATTEMPTS_MAX, Command, QUEUE, SILENT_MAX},
+        commands::{ATTEMPTS_MAX, SILENT_MAX, push},
     },
     store::{
-        self, StoreError, Tx,
+        self, StoreError,
         slots::{self, Patience},
     },
 };
@@ -98,7 +98,7 @@ async fn enqueue(ctx: &Ctx, job: &str, slot: DateTime<Utc>) -> Result<(), BoxDyn
 
 /// Runs whose command or worker is gone get a new command: a slot that was used is a run that is done.
 async fn find_lost(ctx: &Ctx) -> Result<(), BoxDynError> {
-    let jobs: Vec<&str> = ctx.schedules.iter().map(|(job, _)| job.as_str()).collect();
+    let jobs: Vec<&str> = ctx.schedules.iter().map(|(job, _)| job.as_str()).chain([reconcile::JOB]).collect();
     let mut tx = ctx.store.begin().await?;
     let lost = slots::find_lost(&mut tx, &jobs, PATIENCE).await?;
     for run in lost.iter().filter(|run| !run.given_up) {
@@ -112,12 +112,6 @@ async fn find_lost(ctx: &Ctx) -> Result<(), BoxDynError> {
             tracing::warn!(run = run.id, "a run that nobody had goes back to the queue");
         }
     }
-    Ok(())
-}
-
-async fn push(tx: &mut Tx, run_id: i64) -> Result<(), BoxDynError> {
-    let command = TaskBuilder::new(serde_json::to_vec(&Command { run_id })?).max_attempts(3).build();
-    apalis_postgres::queries::push_tasks(&mut **tx, QUEUE, vec![command]).await?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 pub mod evidence;
 pub mod overview;
+pub mod runs;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

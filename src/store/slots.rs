@@ -50,7 +50,7 @@ returning state = 'failed'";
 const FIND_LOST: &str = "-- store::slots::find_lost
 with lost as (
   select id from rekon.runs
-   where requested_by = 'schedule' and job = any($1)
+   where (requested_by = 'schedule' or slot like 'api/%') and job = any($1)
      and (state = 'queued' and heartbeat_at < clock_timestamp() - $2::interval
           or state = 'running' and heartbeat_at < clock_timestamp() - $3::interval)
    order by id limit 100 for update skip locked)

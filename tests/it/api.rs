@@ -3,5 +3,7 @@
 
 mod accept;
 mod auth;
+mod document;
 mod lists;
 pub(crate) mod rig;
+mod work;

@@ -81,7 +81,7 @@ impl Approve {
             let rulebook = wiring::rulebook(session.config)?;
             let by = context.actor(&session.store).await?;
             let note = self.reason.as_deref();
-            Ok(approvals::approve(&session.store, &rulebook, &by, &self.refund, note).await?)
+            Ok(approvals::approve(&session.store, &rulebook, &by, self.refund.as_str(), note).await?)
         })?;
         said(context, &refund, "is approved; it leaves when two answers still say PAID")
     }
@@ -92,7 +92,7 @@ impl Deny {
         let refund = context.with_database(async |session| {
             let rulebook = wiring::rulebook(session.config)?;
             let by = context.actor(&session.store).await?;
-            Ok(approvals::deny(&session.store, &rulebook, &by, &self.refund, &self.reason).await?)
+            Ok(approvals::deny(&session.store, &rulebook, &by, self.refund.as_str(), &self.reason).await?)
         })?;
         said(context, &refund, "is denied")
     }

@@ -144,13 +144,36 @@ const VIOLATIONS_MAX: i64 = 20;
 const RUNS: &str = "-- store::reads::overview::runs
 select distinct on (job) job, slot, state, requested_by, started_at, finished_at from rekon.runs order by job, started_at desc";
 
+const NEXT_SLOTS: &str = "-- store::reads::overview::next_slots
+select account, tat from rekon.call_budgets where class = 'all' and isfinite(tat) order by account";
+
 impl Store {
+    /// What waits, by account.
+    pub async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        let rows = sqlx::query(BACKLOG).fetch_all(self.pool()).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Backlog {
+                    account: row.try_get("account")?,
+                    exceptions: row.try_get("exceptions")?,
+                    due: row.try_get("due")?,
+                    oldest_due_at: row.try_get("oldest_due_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// When the next call slot of each account is free.
+    pub async fn next_slots(&self) -> Result<Vec<(String, DateTime<Utc>)>, StoreError> {
+        Ok(sqlx::query_as(NEXT_SLOTS).fetch_all(self.pool()).await?)
+    }
+
     /// Reads the screen.
     pub async fn overview(&self) -> Result<Overview, StoreError> {
         let mut overview = Overview {
             at: self.now().await?,
             states: Vec::new(),
-            backlog: Vec::new(),
+            backlog: self.backlog().await?,
             at_risk: Vec::new(),
             refunds: Vec::new(),
             breakers_open: Vec::new(),
@@ -162,14 +185,6 @@ impl Store {
         for row in sqlx::query(STATES).fetch_all(self.pool()).await? {
             let (account, state, rows) = (row.try_get("account")?, row.try_get("state")?, row.try_get("n")?);
             overview.states.push(StateCount { account, state, rows, expected: sen(&row, "expected")? });
-        }
-        for row in sqlx::query(BACKLOG).fetch_all(self.pool()).await? {
-            overview.backlog.push(Backlog {
-                account: row.try_get("account")?,
-                exceptions: row.try_get("exceptions")?,
-                due: row.try_get("due")?,
-                oldest_due_at: row.try_get("oldest_due_at")?,
-            });
         }
         for row in sqlx::query(AT_RISK).fetch_all(self.pool()).await? {
             let (account, cause, rows) = (row.try_get("account")?, row.try_get("cause")?, row.try_get("n")?);

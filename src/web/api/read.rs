@@ -8,7 +8,13 @@ use axum::{
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 
-use crate::web::{Problem, WebState};
+use crate::{
+    domain::money::Sen,
+    web::{Problem, WebState},
+};
+
+/// The longest reason, in characters.
+const REASON_MAX: usize = 1_000;
 
 /// The names in a path.
 pub(super) struct Named<T>(pub(super) T);
@@ -75,4 +81,28 @@ pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<DateTime<Utc
 /// Not what it must be.
 pub(super) fn refused(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+/// An amount in rupiah.
+pub(super) fn amount(name: &str, text: Option<&str>) -> Result<Option<Sen>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    // Twelve thousand to one reader and twelve to another: neither is guessed.
+    let is_plain = text.split_once('.').is_none_or(|(_, decimals)| decimals.len() <= 2);
+    let amount = Sen::parse(text).ok().filter(|amount| is_plain && amount.is_positive());
+    amount.map(Some).ok_or_else(|| {
+        unacceptable(format!("{name} is {text:?}: write rupiah above zero with at most two decimals, as 12000.00"))
+    })
+}
+
+/// Why somebody does something.
+pub(super) fn reason(name: &str, text: String) -> Result<String, Problem> {
+    let is_text = !text.trim().is_empty() && !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
+    if is_text && text.chars().count() <= REASON_MAX {
+        return Ok(text);
+    }
+    Err(unacceptable(format!("{name} must say something, in at most {REASON_MAX} characters")))
+}
+
+fn unacceptable(detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }

@@ -9,6 +9,7 @@ use rekon::{
         token::TokenKind,
     },
     engine::{
+        health::AccountTerms,
         import::ImportRules,
         ingest::{self, Door},
         people::{self, TokenWish},
@@ -41,6 +42,13 @@ const KIOSK: &str = "[accounts.kiosk]\nprovider = \"doku\"\nbase_url = \"https:/
 pub(crate) fn parts(config: &Config) -> ApiParts {
     let accounts = runtime::accounts(config).expect("the accounts fit together");
     let demands: BTreeMap<_, _> = accounts.iter().map(|a| (a.name.clone(), a.profile.rules.demands())).collect();
+    let terms = |a: &rekon::providers::Account| AccountTerms {
+        account: a.name.clone(),
+        provider: "doku".to_owned(),
+        calls_per_second: a.limits.per_second,
+        burst: a.limits.burst,
+    };
+    let known = accounts.iter().map(terms).collect();
     let rulebook = Rulebook::new(config.policy, accounts.into_iter().map(|a| (a.name, a.profile.rules)));
     ApiParts {
         rules: ImportRules {
@@ -49,6 +57,9 @@ pub(crate) fn parts(config: &Config) -> ApiParts {
         },
         rulebook: Arc::new(rulebook),
         limits: config.server.api,
+        accounts: known,
+        bus: rekon::jobs::commands::bus(),
+        fresh: config.reconcile.fresh,
     }
 }
 
