@@ -144,7 +144,7 @@ fn unknown_keys_are_refused_with_line_and_nearest_name() {
             "[policy.flags]\noverpayed = \"hold\"\n",
             "jobs.toml:2: policy.flags.overpayed: unknown key; did you mean `overpaid`?",
         ),
-        ("[server]\nzzzzzzzzz = 1\n", "server.zzzzzzzzz: unknown key. Allowed here: body_max"),
+        ("[server]\nzzzzzzzzz = 1\n", "server.zzzzzzzzz: unknown key. Allowed here: api, body_max"),
         (
             &account_with("merchantid = \"1\""),
             "accounts.doku-main.merchantid: unknown key; did you mean `merchant_id`?",

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use secrecy::SecretString;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::{GRACE, fault};
 use crate::{
@@ -158,13 +158,13 @@ impl IntoResponse for Done {
 
 impl Call {
     /// The body as a document.
-    pub(super) fn document<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+    pub(super) fn document<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
         serde_json::from_slice(&self.body)
             .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the body: {error}")))
     }
 
     /// The same where nothing may be sent as well.
-    pub(super) fn optional_document<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+    pub(super) fn optional_document<'a, T: Deserialize<'a> + Default>(&'a self) -> Result<T, Problem> {
         if self.body.is_empty() { Ok(T::default()) } else { self.document() }
     }
 

@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{
     call::{Call, Caller, Done},
@@ -15,7 +16,7 @@ use crate::{
     },
     engine::{
         EngineError,
-        accept::{self, Expected},
+        accept::{self, AcceptError, BadItem, Expected},
         lookup,
     },
     store::reads::{TransactionFilter, TransactionRow},
@@ -27,12 +28,7 @@ const LIST: &str = "transactions";
 /// `POST /api/v1/transactions`: one payment or several; all or none.
 pub(super) async fn create(State(state): State<WebState>, caller: Caller, call: Call) -> Result<Response, Problem> {
     caller.require(Scope::TransactionsWrite)?;
-    let items: Vec<Expected> = if call.begins_with(b'[') { call.document()? } else { vec![call.document()?] };
-    let max = state.0.parts.api.limits.batch_max;
-    if items.is_empty() || items.len() > max {
-        let detail = format!("{} payments in one request: send 1 to {max}", items.len());
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    }
+    let items = items(&call, state.0.parts.api.limits.batch_max)?;
     let (own, store) = (state.clone(), caller.store.clone());
     call.act(state, caller, async move {
         let accepted = accept::accept(&store, &own.0.parts.api.rules, &items).await?;
@@ -44,6 +40,28 @@ pub(super) async fn create(State(state): State<WebState>, caller: Caller, call: 
         })
     })
     .await
+}
+
+/// One object or an array of them.
+fn items(call: &Call, max: usize) -> Result<Vec<Expected>, Problem> {
+    if !call.begins_with(b'[') {
+        return Ok(vec![call.document()?]);
+    }
+    // Counted before they are read: a long body of empty objects must not fill the memory.
+    let written: Vec<&RawValue> = call.document()?;
+    if written.is_empty() || written.len() > max {
+        let detail = format!("{} payments in one request: send 1 to {max}", written.len());
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    let mut bad = Vec::new();
+    let mut items = Vec::with_capacity(written.len());
+    for (index, text) in written.into_iter().enumerate() {
+        match serde_json::from_str(text.get()) {
+            Ok(item) => items.push(item),
+            Err(error) => bad.push(BadItem { index, reason: error.to_string() }),
+        }
+    }
+    if bad.is_empty() { Ok(items) } else { Err(AcceptError::Bad(bad).into()) }
 }
 
 /// The path of a row.

@@ -96,6 +96,11 @@ async fn of_several_payments_all_stand_or_none() {
     assert_eq!(answer.json()["errors"][0]["index"], 1);
     assert_eq!(api.shop.db.text("select count(*) from rekon.transactions").await, "2", "C was taken back");
 
+    let misspelt = json!([payment("C", "3.00"), {"amuont": "1"}]);
+    let answer = api.post(WATI, PATH, &misspelt).await;
+    problem(&answer, 422, "unknown field `amuont`");
+    assert_eq!(answer.json()["errors"][0]["index"], 1);
+
     let four = json!([payment("F", "1"), payment("G", "1"), payment("H", "1"), payment("I", "1")]);
     problem(&api.post(WATI, PATH, &four).await, 422, "send 1 to 3");
 }
