@@ -23,6 +23,11 @@ pub fn link(previous: &Link, content: &str) -> Link {
     digest.finalize().into()
 }
 
+/// SHA-256 of a text as it is stored.
+pub fn sha256(text: &[u8]) -> Link {
+    Sha256::digest(text).into()
+}
+
 /// The hash of a document such as a profile or a policy in its canonical JSON; short enough to read aloud.
 pub fn fingerprint(canonical: &str) -> String {
     hex::encode(Sha256::digest(canonical.as_bytes())).chars().take(16).collect()

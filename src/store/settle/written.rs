@@ -1,16 +1,17 @@
 //! The text of a fact as `rekon.fact_text` writes it, and its hash. Made here and not by the database, where it would cost
 //! more than the rest of the insert; the sentinel and `verify` hold the one against the other.
 
-use sha2::{Digest, Sha256};
-
 use crate::{
-    domain::{chain::Link, money::Sen},
+    domain::{
+        chain::{self, Link},
+        money::Sen,
+    },
     store::settle::NewFact,
 };
 
 /// The hash that is stored with the fact.
 pub(super) fn hash(new: &NewFact) -> Link {
-    Sha256::digest(text(new)).into()
+    chain::sha256(&text(new))
 }
 
 /// As `jsonb` prints an array: a comma and a space, amounts with two decimals, times as microseconds.
