@@ -19,7 +19,7 @@ use crate::{
     engine::{
         Ctx, EngineError,
         clock::DbClock,
-        counted, drift,
+        control, counted, drift,
         runtime::AccountRuntime,
         settle::{self, Answered},
     },
@@ -317,6 +317,7 @@ pub async fn one(
     patience: Duration,
 ) -> Result<Option<Answer>, EngineError> {
     let latest = Instant::now() + patience;
+    control::not_paused(&ctx.store, &account.name).await?;
     // A person may ask in bad weather too; what is heard then closes nothing.
     account.weather.look(&ctx.store).await?;
     let row = loop {

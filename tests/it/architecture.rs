@@ -44,6 +44,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("chrono", ANYWHERE),
     ("chrono_tz", &["config", "jobs"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("comfy_table", &["cli"]),
     // `config` reads a cron line only to refuse a wrong one; `jobs` alone computes slots.
     ("cron", &["config", "jobs"]),
