@@ -22,6 +22,7 @@ mod qris;
 mod recheck;
 mod reconcile;
 mod refunds;
+mod reload;
 mod replay;
 mod report;
 mod serve;

@@ -38,6 +38,7 @@ mod process;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod reload;
 mod replay;
 #[cfg(test)]
 mod replicas;

@@ -32,11 +32,15 @@ pub(crate) struct Ended {
     pub(crate) took: Duration,
 }
 
+fn with_server(config: &str) -> String {
+    format!("{config}\n[server]\nlisten = \"127.0.0.1:0\"\n")
+}
+
 /// A running `rekon serve`.
 pub(crate) struct Daemon {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Daemon {
@@ -54,7 +58,7 @@ impl Daemon {
     pub(crate) fn run(arguments: &[&str], config: &str, env: &BTreeMap<String, String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the configuration");
         let path = folder.path().join("jobs.toml");
-        std::fs::write(&path, format!("{config}\n[server]\nlisten = \"127.0.0.1:0\"\n")).expect("it is written");
+        std::fs::write(&path, with_server(config)).expect("it is written");
         let mut child = Command::new(env!("CARGO_BIN_EXE_rekon"))
             .args(arguments)
             .arg("--config")
@@ -73,7 +77,14 @@ impl Daemon {
                 heard.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        Self { child, lines, _folder: folder }
+        Self { child, lines, folder }
+    }
+
+    /// Writes another configuration where it found its own, and sends SIGHUP.
+    pub(crate) fn reload(&self, config: &str) {
+        std::fs::write(self.folder.path().join("jobs.toml"), with_server(config)).expect("it is written");
+        let sent = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|s| s.success()), "SIGHUP could not be sent");
     }
 
     /// What it has said so far.
