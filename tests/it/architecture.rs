@@ -75,7 +75,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tower_http", &["web", "sim"]),
     ("tracing", &["config", "telemetry", "providers", "store", "engine", "jobs", "web", "cli", "sim"]),
     ("tracing_subscriber", &["telemetry"]),
-    ("uuid", &["store", "engine", "jobs", "web", "sim"]),
+    ("uuid", &["telemetry", "store", "engine", "jobs", "web", "sim"]),
 ];
 
 /// Words that may not appear in the code of a room, and why.

@@ -28,6 +28,7 @@ mod fact_hash;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod logs;
 mod money_out;
 #[cfg(test)]
 mod mutants;

@@ -151,9 +151,15 @@ impl Daemon {
 
     /// Status and body of a GET.
     pub(crate) async fn get(&mut self, path: &str) -> (u16, String) {
+        self.send(&format!("GET {path} HTTP/1.1\r\n"), "").await
+    }
+
+    /// Status and body of a request that begins with this line and these headers.
+    pub(crate) async fn send(&mut self, head: &str, body: &str) -> (u16, String) {
         let address = self.address().await;
         let mut stream = TcpStream::connect(address).await.expect("it listens");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: rekon\r\nconnection: close\r\n\r\n");
+        let length = body.len();
+        let request = format!("{head}host: rekon\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await.expect("the request leaves");
         let mut text = String::new();
         stream.read_to_string(&mut text).await.expect("an answer comes");
