@@ -126,6 +126,10 @@ end $$;
 alter function rekon.transactions_changed() security definer set search_path = pg_catalog, pg_temp;
 alter function rekon.people_remembered() security definer set search_path = pg_catalog, pg_temp;
 
+-- To lock a table takes the right to change it, and a snapshot must not be older than the lock, so no function can take it.
+create table rekon.seal_turn ();
+comment on table rekon.seal_turn is 'Never has a row: sealers lock it and go one after another, so that nobody needs a right to change rekon.seals.';
+
 -- Roles belong to the whole server: another database may have made them already, and a managed server may not let us.
 do $$
 declare
@@ -163,7 +167,7 @@ begin
     execute format('grant insert on %s to rekon_app', added_to);
     execute format('grant insert, update on %s to rekon_app', changed);
     execute format('grant insert, update, delete on %s to rekon_app', pruned);
-    grant update on rekon.sentinel to rekon_app;
+    grant update on rekon.sentinel, rekon.seal_turn to rekon_app;
     if to_regnamespace('apalis') is not null then
       grant usage on schema apalis to rekon_app;
       grant select, insert, update, delete on all tables in schema apalis to rekon_app;

@@ -16,7 +16,9 @@ mod crash;
 #[cfg(test)]
 mod day_report;
 #[cfg(test)]
+mod cronjob;
 mod dearest;
+mod deploy;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
@@ -41,6 +43,7 @@ mod providers;
 #[cfg(test)]
 mod reload;
 mod replay;
+mod roles;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]

@@ -49,6 +49,11 @@ impl Daemon {
         Self::command("serve", config, env)
     }
 
+    /// The same with these roles alone.
+    pub(crate) fn spawn_roles(roles: &str, config: &str, env: &BTreeMap<String, String>) -> Self {
+        Self::run(&["serve", "--roles", roles], config, env)
+    }
+
     /// The same with another command.
     pub(crate) fn command(command: &str, config: &str, env: &BTreeMap<String, String>) -> Self {
         Self::run(&[command], config, env)
