@@ -259,3 +259,15 @@ fn every_alert_leads_to_a_runbook_that_exists() {
         assert!(path.is_file(), "{runbook} does not exist");
     }
 }
+
+#[test]
+fn the_table_of_operations_names_tests_that_exist() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manual = fs::read_to_string(root.join("docs/operations.md")).expect("the manual");
+    let named: Vec<_> = manual.split('`').filter_map(|code| code.split_once(".rs::")).collect();
+    assert!(named.len() > 15, "{}", named.len());
+    for (file, test) in named {
+        let source = fs::read_to_string(root.join(format!("tests/it/{file}.rs"))).unwrap_or_default();
+        assert!(source.contains(&format!("fn {test}(")), "tests/it/{file}.rs has no test {test}");
+    }
+}
