@@ -1,6 +1,6 @@
 # Short names for what one does every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check fix bench soak mutants api db
+.PHONY: help setup test demo check fix bench soak mutants api db deploy-check
 
 # The soak's dice and size: make soak SEED=7 PAYMENTS=20000 STEPS=1000000
 SEED ?= 20261120
@@ -8,7 +8,7 @@ PAYMENTS ?= 100000
 STEPS ?= 10000000
 
 help: ## list these names
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: ## find PostgreSQL's server programs, or install them
 	@dir=$$(./.ci/postgres) && echo "PostgreSQL: $$dir"
@@ -45,3 +45,6 @@ api: setup ## the API against its own document (Python, package index)
 
 db: setup ## psql into the running embedded database
 	@./.ci/psql
+
+deploy-check: ## manifests, Dockerfile, unit and image against the real tools
+	@./deploy/check

@@ -96,12 +96,17 @@ impl Context {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
-        let loaded = Config::load(LoadOptions {
+        let loaded = self.read_config()?;
+        Ok(self.config.get_or_init(|| loaded))
+    }
+
+    /// The configuration as it stands in its file now.
+    pub(crate) fn read_config(&self) -> Result<Config, Failure> {
+        Ok(Config::load(LoadOptions {
             path: self.config_path.as_deref(),
             env: &self.environment.variables,
             known_providers: &wiring::known_providers(),
-        })?;
-        Ok(self.config.get_or_init(|| loaded))
+        })?)
     }
 
     /// A variable of the environment.

@@ -17,10 +17,17 @@ use crate::{
                   database. Every other command refuses a schema that is not this program's.",
     after_help = "Example: rekon migrate --config jobs.toml"
 )]
-pub(crate) struct Migrate {}
+pub(crate) struct Migrate {
+    /// Change nothing: exit 0 where the schema is current, 78 where something is missing, and name it
+    #[arg(long)]
+    check: bool,
+}
 
 impl Migrate {
-    pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if self.check {
+            return check(context);
+        }
         let place = context.place()?;
         let version = context.session(place, Schema::Any, OnSignal::Abandon, async |session, _stop| {
             session.store.migrate().await?;
@@ -31,4 +38,32 @@ impl Migrate {
         context.out.document(&json!({ "schema_version": version }), text)?;
         Ok(Exit::Clean)
     }
+}
+
+/// What is missing, of our schema and of the job runtime's; what a newer program has added is missing here.
+fn check(context: &Context) -> Result<Exit, Failure> {
+    let place = context.place()?;
+    let (mut missing, newer, version) =
+        context.session(place, Schema::Any, OnSignal::Abandon, async |session, _stop| {
+            let mut missing = session.store.missing_migrations().await?;
+            let version = if missing.is_empty() { Some(session.store.schema_version().await?) } else { None };
+            let ours_missing = !missing.is_empty();
+            missing.extend(jobs::setup::missing(&session.store).await?);
+            let newer = !ours_missing && session.store.check_schema().await.is_err();
+            Ok((missing, newer, version))
+        })?;
+    if newer {
+        missing.push("a newer rekon: the database has migrations that this program does not know".to_owned());
+    }
+    let text = || {
+        if missing.is_empty() {
+            "The schema is current; nothing is left to migrate.".to_owned()
+        } else {
+            format!("Missing:\n  {}\nRun `rekon migrate`.", missing.join("\n  "))
+        }
+    };
+    context
+        .out
+        .document(&json!({ "current": missing.is_empty(), "schema_version": version, "missing": missing }), text)?;
+    Ok(if missing.is_empty() { Exit::Clean } else { Exit::Config })
 }

@@ -4,6 +4,7 @@
 //! [`Command`], one arm of [`Command::run`] and one heading in `docs/cli.md`; a test compares the last two.
 
 mod bench;
+mod completions;
 mod config;
 mod context;
 mod demo;
@@ -13,6 +14,7 @@ mod exit;
 mod explain;
 mod http;
 mod import;
+mod man;
 mod migrate;
 mod output;
 mod providers;
@@ -20,6 +22,7 @@ mod qris;
 mod recheck;
 mod reconcile;
 mod refunds;
+mod reload;
 mod replay;
 mod report;
 mod serve;
@@ -103,6 +106,8 @@ enum Command {
     Sim(sim::SimCommand),
     Demo(demo::Demo),
     Bench(bench::Bench),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Command {
@@ -110,7 +115,7 @@ impl Command {
         match self {
             Self::Serve(command) => command.run(context),
             Self::Reconcile(command) => command.run(context),
-            Self::Migrate(_) => migrate::Migrate::run(context),
+            Self::Migrate(command) => command.run(context),
             Self::Import(command) => command.run(context),
             Self::Status(_) => status::Status::run(context),
             Self::Explain(command) => command.run(context),
@@ -130,6 +135,8 @@ impl Command {
             Self::Sim(command) => command.run(context),
             Self::Demo(command) => command.run(context),
             Self::Bench(command) => command.run(context),
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(context),
         }
     }
 }

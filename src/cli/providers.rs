@@ -11,11 +11,12 @@ use crate::{
         context::{Context, OnSignal, Schema},
         exit::{Exit, Failure},
         output::{table, wib},
+        wiring,
     },
     config::nearest_name,
     domain::profile::RefundRepeat,
     engine::{
-        Engine, EngineError,
+        Engine, EngineError, control,
         provider_check::{self, AccountCheck, Verdict},
         runtime,
     },
@@ -46,6 +47,12 @@ pub(crate) enum ProvidersCommand {
         #[arg(long)]
         drift: bool,
     },
+    /// Pause an account: nobody asks its provider, for whatever purpose, and nothing of it ages, until somebody resumes it
+    #[command(after_help = "Example: rekon providers pause doku-main --reason maintenance-until-0600")]
+    Pause(Turned),
+    /// Resume a paused account
+    #[command(after_help = "Example: rekon providers resume doku-main --reason maintenance-is-over")]
+    Resume(Turned),
     /// Check an account: token, signature, clock, and one question about a payment that does not exist
     #[command(after_help = "Example: rekon providers check doku-main")]
     Check {
@@ -53,6 +60,17 @@ pub(crate) enum ProvidersCommand {
         #[arg(value_name = "ACCOUNT")]
         account: String,
     },
+}
+
+/// Whose asking is turned, and why.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Turned {
+    /// An account of the configuration
+    #[arg(value_name = "ACCOUNT")]
+    account: String,
+    /// Why
+    #[arg(long)]
+    reason: String,
 }
 
 /// A line of the list.
@@ -71,6 +89,8 @@ impl ProvidersCommand {
             Self::List => list(context),
             Self::Show { name, drift: true } => drift(context, &name),
             Self::Show { name, drift: false } => show(context, &name),
+            Self::Pause(turned) => turn(context, &turned, true),
+            Self::Resume(turned) => turn(context, &turned, false),
             Self::Check { account } => check(context, &account),
         }
     }
@@ -157,6 +177,18 @@ fn drift(context: &Context, account: &str) -> Result<Exit, Failure> {
         table(&header, &[1], cells)
     };
     context.out.document(&rows, page)?;
+    Ok(Exit::Clean)
+}
+
+fn turn(context: &Context, turned: &Turned, paused: bool) -> Result<Exit, Failure> {
+    let Turned { account, reason } = turned;
+    let row = context.with_database(async |session| {
+        let rulebook = wiring::rulebook(session.config)?;
+        let by = context.actor(&session.store).await?;
+        Ok(control::pause(&session.store, &rulebook, &by, (account, paused), reason).await?)
+    })?;
+    let now = if paused { "paused: nobody asks its provider and nothing of it ages" } else { "at work again" };
+    context.out.document(&row, || format!("{account} is {now}."))?;
     Ok(Exit::Clean)
 }
 

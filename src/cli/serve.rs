@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
         exit::{Exit, Failure},
         http::{self, Lent},
         output::Output,
+        reload::{Reached, Reload},
     },
     config::{Config, LogFormat},
     engine::Engine,
@@ -22,7 +26,7 @@ use crate::{
     store::{ConnectOptions, Store, embedded::EmbeddedPostgres, limits::CallClass},
     telemetry::{
         heartbeat::Heartbeats,
-        logs::{self, Format, LogOptions},
+        logs::{self, Format, LogLevel, LogOptions},
     },
     web,
 };
@@ -62,7 +66,8 @@ impl std::fmt::Display for Role {
 impl Serve {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let config = context.config()?;
-        init_logs(config)?;
+        let log_level = init_logs(config)?;
+        let reached = Reached::default();
         // Settings that cannot work are said now, not when the database is there.
         crate::engine::runtime::accounts(config)?;
         let (options, private) = match context.place()? {
@@ -73,7 +78,14 @@ impl Serve {
             }
         };
         let result = until_signal(OnSignal::Drain, async |stop| {
-            Daemon { config, options, roles: self.roles, stop, out: context.out }.run().await
+            // Heard from the first moment: without a listener this signal ends a process.
+            let hangup = signal(SignalKind::hangup()).map_err(Failure::Runtime)?;
+            let reload = Reload { context, started_with: config, log_level, reached: &reached };
+            let daemon = Daemon { config, options, roles: self.roles, stop, out: context.out, reached: &reached };
+            tokio::select! {
+                result = daemon.run() => result,
+                () = reload.serve(hangup) => Err(Failure::Runtime(std::io::Error::other("signals are heard no more"))),
+            }
         });
         if let Some(server) = private
             && let Err(error) = server.stop()
@@ -85,7 +97,7 @@ impl Serve {
 }
 
 /// Logs as the configuration wants them.
-pub(crate) fn init_logs(config: &Config) -> Result<(), Failure> {
+pub(crate) fn init_logs(config: &Config) -> Result<LogLevel, Failure> {
     let format = match config.log.format {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
@@ -99,6 +111,7 @@ struct Daemon<'a> {
     roles: Vec<Role>,
     stop: CancellationToken,
     out: Output,
+    reached: &'a Reached,
 }
 
 impl Daemon<'_> {
@@ -168,6 +181,7 @@ impl Daemon<'_> {
     async fn jobs_once(&self, store: Store, hearts: Heartbeats) -> Result<(), Failure> {
         let engine = Engine::start(store, self.config, CallClass::Due, &[], hearts).await?;
         let ctx = Arc::clone(&engine.ctx);
+        self.reached.begin(&ctx);
         let stopping = ctx.stop.clone();
         let stop = self.stop.clone();
         let relay = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {

@@ -45,6 +45,10 @@ fn screen(overview: &Overview) -> String {
             breaker.reason
         ));
     }
+    for pause in &overview.paused {
+        let (account, since) = (&pause.account, wib(pause.at));
+        parts.push(format!("Account {account} is paused since {since} by {}: {}", pause.made_by, pause.reason));
+    }
     for stopped in &overview.refunds_stopped {
         let how = if stopped.how == "stopped" { "No refund leaves" } else { "Refunds leave by two people only from" };
         parts.push(format!("{how} {}, since {}: {}", stopped.account, wib_or_dash(stopped.since), stopped.reason));

@@ -2,7 +2,7 @@
 //!
 //! Layers, each over the one before: the shipped `jobs.toml` (compiled in, so the manual and the defaults are one text), the
 //! file of `--config` or `REKON_CONFIG`, the variables `REKON__SECTION__KEY`. All errors are reported at once. Absent on
-//! purpose: reloading (a restart drains and takes seconds) and knowledge of any provider (profiles belong to `providers`).
+//! purpose: what a running process may take up of a new one (`engine::reload`) and knowledge of any provider (profiles belong to `providers`).
 
 mod accounts;
 mod calls;

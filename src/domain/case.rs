@@ -152,15 +152,16 @@ impl Case {
         self.first_paid().and_then(|f| f.answer.amount)
     }
 
-    /// Seconds of outage between two times.
+    /// Seconds of outage between two times; where outages overlap (a breaker opens while people have paused the account), once.
     pub fn outage_secs(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> i64 {
-        self.outages
-            .iter()
-            .map(|o| {
-                let start = o.from.max(from);
-                let end = o.until.unwrap_or(to).min(to);
-                end.signed_duration_since(start).num_seconds().max(0)
-            })
-            .fold(0, i64::saturating_add)
+        let mut outages: Vec<&Outage> = self.outages.iter().collect();
+        outages.sort_by_key(|o| o.from);
+        let (mut secs, mut counted_to) = (0_i64, from);
+        for o in outages {
+            let (start, end) = (o.from.max(counted_to), o.until.unwrap_or(to).min(to));
+            secs = secs.saturating_add(end.signed_duration_since(start).num_seconds().max(0));
+            counted_to = counted_to.max(end);
+        }
+        secs
     }
 }

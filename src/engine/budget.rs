@@ -6,7 +6,10 @@
 //! `burst + per_second · t` calls leave.
 
 use std::{
-    sync::atomic::{AtomicI32, AtomicU64, Ordering},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicI32, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,7 +64,7 @@ pub enum NoSlot {
 #[derive(Debug)]
 pub struct Budget {
     account: String,
-    settings: BudgetSettings,
+    settings: RwLock<BudgetSettings>,
     banks: [Bank; 4],
     /// Grows with every push-back; a block of an older epoch is void.
     epoch: AtomicU64,
@@ -148,7 +151,22 @@ impl Block {
 impl Budget {
     /// The budget of an account.
     pub fn new(account: &str, settings: BudgetSettings) -> Self {
-        Self { account: account.to_owned(), settings, banks: Default::default(), epoch: AtomicU64::new(0) }
+        Self {
+            account: account.to_owned(),
+            settings: RwLock::new(settings),
+            banks: Default::default(),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    /// Limits from now on. Slots that this process leased under the old ones are void.
+    pub fn set(&self, settings: BudgetSettings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.void();
+    }
+
+    fn settings(&self) -> BudgetSettings {
+        *self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a call slot of a class, at most until `latest`.
@@ -238,11 +256,12 @@ impl Budget {
     }
 
     fn ask(&self, class: CallClass, want: i32) -> Ask {
-        let per_second = i64::from(self.settings.per_second.max(1));
+        let settings = self.settings();
+        let per_second = i64::from(settings.per_second.max(1));
         let spacing_us = 1_000_000_i64.checked_div(per_second).unwrap_or(1_000_000).max(1);
         let ttl_us = i64::try_from(SLOT_TTL.as_micros()).unwrap_or(i64::MAX);
         let late = ttl_us.checked_div(spacing_us).unwrap_or(0).saturating_add(1);
-        let burst = i64::from(self.settings.burst);
+        let burst = i64::from(settings.burst);
         // Too small a burst to pay for late slots: space the slots wider instead.
         let (burst, spacing_us) = if burst > late {
             (burst.saturating_sub(late), spacing_us)
@@ -251,34 +270,16 @@ impl Budget {
         };
         Ask {
             class,
-            want: want.min(self.block_max()).max(1),
+            want: want.min(block_max(settings)).max(1),
             spacing_us,
             burst: i32::try_from(burst).unwrap_or(i32::MAX),
-            share_permille: self.share_permille(class),
+            share_permille: share_permille(settings, class),
             near_us: near_us(class, spacing_us),
             // A class's own slots must lie within reach whatever burst the others have just used.
             far_us: micros_of(FAR).max(
                 near_us(CallClass::Refund, spacing_us)
                     .saturating_add(burst.saturating_add(4).saturating_mul(spacing_us)),
             ),
-        }
-    }
-
-    /// The configured block, or what the rate grants in `BLOCK_SPAN` where that is more: a block costs a commit.
-    fn block_max(&self) -> i32 {
-        let span_ms = u32::try_from(BLOCK_SPAN.as_millis()).unwrap_or(0);
-        let grants = self.settings.per_second.saturating_mul(span_ms).checked_div(1000).unwrap_or(0);
-        i32::try_from(self.settings.block_max.max(grants)).unwrap_or(i32::MAX)
-    }
-
-    /// The reserve is parted two fifths to refunds, two fifths to ad-hoc runs, one fifth to the cashier.
-    fn share_permille(&self, class: CallClass) -> i32 {
-        let reserve = i32::try_from(self.settings.reserve_percent.min(90)).unwrap_or(0).saturating_mul(10);
-        let fifth = reserve.checked_div(5).unwrap_or(0);
-        match class {
-            CallClass::Refund | CallClass::Adhoc => fifth.saturating_mul(2).max(1),
-            CallClass::Cashier => fifth.max(1),
-            CallClass::Due => 1000_i32.saturating_sub(reserve).max(1),
         }
     }
 
@@ -290,6 +291,24 @@ impl Budget {
             CallClass::Adhoc => adhoc,
             CallClass::Due => due,
         }
+    }
+}
+
+/// The configured block, or what the rate grants in `BLOCK_SPAN` where that is more: a block costs a commit.
+fn block_max(settings: BudgetSettings) -> i32 {
+    let span_ms = u32::try_from(BLOCK_SPAN.as_millis()).unwrap_or(0);
+    let grants = settings.per_second.saturating_mul(span_ms).checked_div(1000).unwrap_or(0);
+    i32::try_from(settings.block_max.max(grants)).unwrap_or(i32::MAX)
+}
+
+/// The reserve is parted two fifths to refunds, two fifths to ad-hoc runs, one fifth to the cashier.
+fn share_permille(settings: BudgetSettings, class: CallClass) -> i32 {
+    let reserve = i32::try_from(settings.reserve_percent.min(90)).unwrap_or(0).saturating_mul(10);
+    let fifth = reserve.checked_div(5).unwrap_or(0);
+    match class {
+        CallClass::Refund | CallClass::Adhoc => fifth.saturating_mul(2).max(1),
+        CallClass::Cashier => fifth.max(1),
+        CallClass::Due => 1000_i32.saturating_sub(reserve).max(1),
     }
 }
 

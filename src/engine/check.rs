@@ -13,19 +13,20 @@ use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     domain::fact::Answer,
     engine::{
         Ctx, EngineError,
         clock::DbClock,
-        counted, drift,
+        control, counted, drift,
         runtime::AccountRuntime,
         settle::{self, Answered},
     },
     providers::{Asked, BuildError, CallError, CallKind, Denied, Failure, Permit, QueryResult},
     store::{Store, leases::Leased, limits::CallClass},
-    telemetry::metrics,
+    telemetry::{metrics, trace::TraceId},
 };
 
 /// Leased rows of one account.
@@ -190,7 +191,8 @@ async fn ask_row(ctx: &Ctx, account: &AccountRuntime, row: &Leased, terms: Terms
     if ctx.stop.is_cancelled() || Instant::now() >= latest || (account.weather.is_bad() && !is_probe) {
         return Ok(false);
     }
-    let asked = ask(ctx, account, row, class, latest).await?;
+    let span = tracing::info_span!("check", trace_id = %TraceId::new(), account = %account.name, id = row.id);
+    let asked = ask(ctx, account, row, class, latest).instrument(span).await?;
     match asked {
         Some(answered) => {
             // The settler ends only after the workers; a closed entry means that the process is ending badly.
@@ -236,6 +238,13 @@ pub(crate) async fn ask(
             return Ok(Some(unbuildable(ctx, row, bad_weather)));
         }
     };
+    tracing::debug!(
+        external_id = result.meta.call_id,
+        http_status = result.meta.http_status,
+        observation = result.answer.observation.as_str(),
+        doubt = result.answer.doubt,
+        "answered"
+    );
     counted::query(&account.name, &result, permit.took());
     drift::query(ctx, &account.name, &result).await;
     weigh(ctx, account, &result, &permit).await;
@@ -317,6 +326,7 @@ pub async fn one(
     patience: Duration,
 ) -> Result<Option<Answer>, EngineError> {
     let latest = Instant::now() + patience;
+    control::not_paused(&ctx.store, &account.name).await?;
     // A person may ask in bad weather too; what is heard then closes nothing.
     account.weather.look(&ctx.store).await?;
     let row = loop {
@@ -332,7 +342,8 @@ pub async fn one(
         tokio::time::sleep(LOOK_AGAIN).await;
     };
     let lease = (row.id, row.epoch);
-    let asked = ask(ctx, account, &row, class, latest).await;
+    let span = tracing::info_span!("check", trace_id = %TraceId::new(), account = %account.name, id = row.id);
+    let asked = ask(ctx, account, &row, class, latest).instrument(span).await;
     account.weather.probe_over(&ctx.store).await;
     match asked {
         Ok(Some(answered)) => {

@@ -23,6 +23,7 @@ use crate::{
         self, Store, StoreError, Tx,
         cases::Loaded,
         control::{self, NewResolution, SwitchRow},
+        pauses::PauseRow,
         reads::TransactionRow,
         refunds,
     },
@@ -91,6 +92,43 @@ pub async fn rearm(
     }
     tracing::warn!(account, by = %by.name, reason, effective = asked.is_some(), "refunds re-armed");
     Ok(Said { effective: asked.is_some(), confirmed: asked.map(|request| request.made_by) })
+}
+
+/// Pauses an account, or lets it work again: while it is paused nobody asks its provider, for whatever purpose, and nothing of it
+/// ages. One person does either, because neither moves money.
+///
+/// # Errors
+/// [`EngineError::Forbidden`] without `switches:write`; [`EngineError::UnknownAccount`]; the database's refusal where it is so
+/// already.
+pub async fn pause(
+    store: &Store,
+    rulebook: &Rulebook,
+    by: &Actor,
+    (account, paused): (&str, bool),
+    reason: &str,
+) -> Result<PauseRow, EngineError> {
+    people::require(by, Scope::SwitchesWrite)?;
+    if !rulebook.accounts.contains_key(account) {
+        let known = rulebook.accounts.keys().cloned().collect();
+        return Err(EngineError::UnknownAccount { account: account.to_owned(), known });
+    }
+    let turned = store.turn_pause(account, paused, &by.name, reason).await?;
+    tracing::warn!(account, by = %by.name, reason, paused, "pause");
+    Ok(turned)
+}
+
+/// Refuses what would wait for an account that a person has paused.
+///
+/// # Errors
+/// [`EngineError::Refused`], naming him.
+pub async fn not_paused(store: &Store, account: &str) -> Result<(), EngineError> {
+    match store.pauses().await?.into_iter().find(|pause| pause.account == account) {
+        None => Ok(()),
+        Some(pause) => Err(EngineError::Refused(format!(
+            "account {account} is paused by {}: {}; nobody asks its provider until `rekon providers resume {account}`",
+            pause.made_by, pause.reason
+        ))),
+    }
 }
 
 fn known(rulebook: &Rulebook, account: &str) -> Result<(), EngineError> {

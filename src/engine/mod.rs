@@ -31,6 +31,7 @@ pub mod refund;
 mod refund_call;
 mod refund_limits;
 pub mod provider_check;
+pub mod reload;
 pub mod replay;
 pub mod rulebook;
 pub mod runtime;

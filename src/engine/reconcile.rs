@@ -213,8 +213,13 @@ pub async fn follow(
 ) -> Result<(End, Progress), EngineError> {
     let left = deadline.signed_duration_since(ctx.clock.now()).to_std().unwrap_or_default();
     let latest = Instant::now() + left;
-    let portion =
-        ctx.accounts.values().map(|a| a.chunk_max).fold(0, i64::saturating_add).max(1).saturating_mul(PORTION_CHUNKS);
+    let portion = ctx
+        .accounts
+        .values()
+        .map(|a| a.pace().chunk_max)
+        .fold(0, i64::saturating_add)
+        .max(1)
+        .saturating_mul(PORTION_CHUNKS);
     let mut progress = Progress::default();
     loop {
         match look(ctx, run, deadline, portion).await {

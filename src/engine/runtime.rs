@@ -1,13 +1,17 @@
 //! What a process holds while it works: the accounts on the line, their budgets and weather, the rulebook, the clock,
 //! the entry to the settler. Put together once at start from the configuration.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, Inquiry, Schedule},
+    config::{self, Config, Inquiry, Schedule},
     domain::profile::Ladder,
     engine::{
         EngineError,
@@ -43,10 +47,8 @@ pub struct AccountRuntime {
     pub urgent: Option<Semaphore>,
     /// As many calls as may be in flight.
     pub concurrency: usize,
-    /// Most rows leased at once: what the budget grants for a chunk's span.
-    pub chunk_max: i64,
-    /// How a chunk is chosen where more is due than that; `None`: first come, first served.
-    pub choice: Option<Choice>,
+    /// How many rows are leased at once.
+    pace: RwLock<Pace>,
     /// Chunks under way at once.
     pub chunks_at_once: usize,
     /// Its sweep's sign of life.
@@ -55,7 +57,31 @@ pub struct AccountRuntime {
     pub pulled_heart: Heartbeat,
 }
 
+/// How many rows are leased at once, by what the budget grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// At most: what the budget grants for a chunk's span.
+    pub chunk_max: i64,
+    /// How a chunk is chosen where more is due than that; `None`: first come, first served.
+    pub choice: Option<Choice>,
+}
+
 impl AccountRuntime {
+    /// The pace of now.
+    pub fn pace(&self) -> Pace {
+        *self.pace.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what a new configuration says about the account's rate and the shares of its budget; nothing else of it.
+    pub fn set_rate(&self, config: &Config) {
+        let Some(account) = config.accounts.get(&self.name) else { return };
+        let shipped = &self.client.account().profile.limits;
+        let per_second = account.rate.per_second.unwrap_or(shipped.per_second);
+        let burst = account.rate.burst.unwrap_or(shipped.burst);
+        self.budget.set(budget_settings(config, per_second, burst));
+        *self.pace.write().unwrap_or_else(PoisonError::into_inner) = pace(config, per_second);
+    }
+
     /// The line on which a class of calls waits.
     pub fn line(&self, class: CallClass) -> &Semaphore {
         match class {
@@ -290,8 +316,6 @@ fn ladder(ladder: &Ladder) -> BTreeMap<String, Vec<Duration>> {
 fn runtime(config: &Config, client: AccountClient, [heart, pulled_heart]: [Heartbeat; 2]) -> AccountRuntime {
     let name = client.account().name.clone();
     let limits = client.account().limits;
-    let span = config.jobs.sweep.chunk_span.as_millis();
-    let granted = u128::from(limits.per_second).saturating_mul(span).checked_div(1000).unwrap_or(1).max(1);
     let weather = WeatherSettings {
         calls_min: usize::try_from(config.breaker.calls_min).unwrap_or(usize::MAX),
         window: config.breaker.window,
@@ -300,30 +324,41 @@ fn runtime(config: &Config, client: AccountClient, [heart, pulled_heart]: [Heart
         probe_max: config.breaker.probe_max,
         probe_span: client.account().timeout.saturating_mul(PROBE_CALLS),
     };
-    let budget = BudgetSettings {
-        per_second: limits.per_second,
-        burst: limits.burst,
-        reserve_percent: config.budget.reserve_percent,
-        block_max: config.budget.block_max,
-    };
+    let budget = budget_settings(config, limits.per_second, limits.burst);
     let concurrency = usize::try_from(limits.concurrency).unwrap_or(1).max(1);
     let urgent = URGENT_LINES.min(concurrency.saturating_sub(1));
     let ordinary = concurrency.saturating_sub(urgent).max(1);
-    let chunk_max = i64::try_from(granted).unwrap_or(i64::MAX).min(i64::from(config.jobs.sweep.chunk_max));
+    let pace = pace(config, limits.per_second);
     AccountRuntime {
         budget: Budget::new(&name, budget),
         weather: AccountWeather::new(&name, weather),
         in_flight: Semaphore::new(ordinary),
         urgent: (urgent > 0).then(|| Semaphore::new(urgent)),
         concurrency: ordinary,
-        chunk_max,
-        choice: choice(chunk_max, limits.per_second),
-        chunks_at_once: chunks_at_once(granted, chunk_max),
+        chunks_at_once: chunks_at_once(granted(config, limits.per_second), pace.chunk_max),
+        pace: RwLock::new(pace),
         name,
         heart,
         pulled_heart,
         client,
     }
+}
+
+fn budget_settings(config: &Config, per_second: u32, burst: u32) -> BudgetSettings {
+    let config::Budget { reserve_percent, block_max, .. } = config.budget;
+    BudgetSettings { per_second, burst, reserve_percent, block_max }
+}
+
+/// What the rate grants in a chunk's span.
+fn granted(config: &Config, per_second: u32) -> u128 {
+    let span = config.jobs.sweep.chunk_span.as_millis();
+    u128::from(per_second).saturating_mul(span).checked_div(1000).unwrap_or(1).max(1)
+}
+
+fn pace(config: &Config, per_second: u32) -> Pace {
+    let granted = i64::try_from(granted(config, per_second)).unwrap_or(i64::MAX);
+    let chunk_max = granted.min(i64::from(config.jobs.sweep.chunk_max));
+    Pace { chunk_max, choice: choice(chunk_max, per_second) }
 }
 
 /// Due rows that are looked at for each second that a chunk lasts: looking is some microseconds for each, so this is less

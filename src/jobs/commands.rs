@@ -15,6 +15,7 @@ use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, Strategy, TaskBuil
 use apalis_postgres::{Config, PostgresStorage, Pubsub};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tracing::Instrument as _;
 
 use crate::{
     engine::{Ctx, EngineError, bus::Bus, reconcile, upkeep},
@@ -23,6 +24,7 @@ use crate::{
     telemetry::{
         catalogue::JOBS,
         metrics::{self, JobOutcome},
+        trace::TraceId,
     },
 };
 
@@ -79,7 +81,8 @@ async fn handle(command: Command, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError
     let Some(run) = ctx.store.take_run(command.run_id, SILENT_MAX).await? else { return Ok(()) };
     let begun = Instant::now();
     let limit = ctx.limits.deadline.saturating_add(GRACE);
-    let ended = guard(limit, alive(&ctx, &run)).await;
+    let span = tracing::info_span!("run", trace_id = %TraceId::new(), job = run.job, slot = run.slot, run = run.id);
+    let ended = guard(limit, alive(&ctx, &run).instrument(span)).await;
     let (outcome, said) = match &ended {
         Ok(true) => (JobOutcome::Done, None),
         // It was not done, because the process is told to end: that is no end of the run.

@@ -8,11 +8,13 @@ use apalis::prelude::{
     BackendBuilder, BoxDynError, Data, Monitor, Task, TaskBuilder, TaskId, WorkerBuilder, WorkerContext,
 };
 use futures::{SinkExt, StreamExt, stream};
+use tracing::Instrument as _;
 
 use crate::{
     engine::{Ctx, refund, runtime::AccountRuntime},
     jobs::{Wake, guard::guard, wake::Ear},
     store::{StoreError, leases::LeasedRefund, limits::Weather},
+    telemetry::trace::TraceId,
 };
 
 /// Refunds of one account under way at once in this process.
@@ -73,7 +75,10 @@ async fn step(due: Due, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
     let limit = ctx.limits.lease;
     let ctx = Arc::clone(&ctx);
     guard(limit, async move {
-        let advanced = Box::pin(refund::advance(&ctx, &due.account, due.refund)).await;
+        let leased = due.refund;
+        let span = tracing::info_span!("refund", trace_id = %TraceId::new(), account = %due.account.name,
+            id = leased.transaction_id, refund = leased.id);
+        let advanced = Box::pin(refund::advance(&ctx, &due.account, leased)).instrument(span).await;
         due.account.weather.probe_over(&ctx.store).await;
         advanced.map_err(Into::into)
     })

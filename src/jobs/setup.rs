@@ -3,7 +3,10 @@
 
 use apalis_postgres::PostgresStorage;
 
-use crate::{jobs::JobsError, store::Store};
+use crate::{
+    jobs::JobsError,
+    store::{Store, StoreError},
+};
 
 /// The two extensions that apalis' migrations create, and that some managed servers grant to administrators alone.
 const EXTENSIONS: [&str; 2] = ["pgcrypto", "hstore"];
@@ -13,7 +16,10 @@ const EXTENSIONS: [&str; 2] = ["pgcrypto", "hstore"];
 /// # Errors
 /// [`JobsError::Extension`] where this role may not create `pgcrypto` or `hstore`.
 pub async fn setup(store: &Store) -> Result<(), JobsError> {
-    let Err(error) = PostgresStorage::<()>::setup(store.pool()).await else { return Ok(()) };
+    let Err(error) = PostgresStorage::<()>::setup(store.pool()).await else {
+        // Its tables too, and those of any later release, belong to what the least-privileged roles may use.
+        return store.grant_roles().await.map_err(JobsError::Unavailable);
+    };
     // Its error does not tell a lost connection from a refusal; a second question does.
     store.now().await.map_err(JobsError::Unavailable)?;
     let cause = causes(&error);
@@ -21,6 +27,14 @@ pub async fn setup(store: &Store) -> Result<(), JobsError> {
         Some(extension) => JobsError::Extension { extension, cause },
         None => JobsError::Setup(cause),
     })
+}
+
+/// What the database lacks of the job runtime's schema, by version and name.
+pub async fn missing(store: &Store) -> Result<Vec<String>, StoreError> {
+    let there = store.job_migrations().await?;
+    let migrations = PostgresStorage::<()>::migrations();
+    let lacking = migrations.iter().filter(|m| !there.contains(&m.version));
+    Ok(lacking.map(|m| format!("{} {} (of the job runtime)", m.version, m.description)).collect())
 }
 
 fn causes(error: &dyn std::error::Error) -> String {

@@ -132,7 +132,7 @@ impl Fetcher {
         if self.ctx.stop.is_cancelled() || self.account.weather.is_bad() {
             return Ok(None);
         }
-        let (account, limit) = (&self.account, self.account.chunk_max);
+        let (account, limit) = (&self.account, self.account.pace().chunk_max);
         let claim = self.ctx.store.claim_pulled(&account.name, limit, &self.ctx.owner, self.ctx.limits.lease).await?;
         if claim.rows.is_empty() {
             return Ok(None);
@@ -147,14 +147,15 @@ impl Fetcher {
     /// The dearest of what is due, where the account is asked slowly enough to choose.
     async fn claim_chunk(&self) -> Result<Claim<Leased>, StoreError> {
         let (ctx, account) = (&self.ctx, &self.account);
-        if let Some(choice) = account.choice {
+        let pace = account.pace();
+        if let Some(choice) = pace.choice {
             let claim = ctx.store.claim_dearest(&account.name, choice, &ctx.owner, ctx.limits.lease).await?;
             // Another replica may have chosen the very same rows a moment before.
             if !claim.rows.is_empty() {
                 return Ok(claim);
             }
         }
-        self.claim_in_turn(account.chunk_max).await
+        self.claim_in_turn(pace.chunk_max).await
     }
 
     async fn claim_in_turn(&self, limit: i64) -> Result<Claim<Leased>, StoreError> {

@@ -85,6 +85,7 @@ const STATEMENTS: &[Statement] = &[
     Statement { metric: c::REFUND_BREAKER_OPEN, sql: REFUND_BREAKER, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::SWITCH_LOWERED, sql: SWITCH_LOWERED, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::BREAKER_OPEN, sql: BREAKER_OPEN, unit: Value::Count, given: Given::Accounts },
+    Statement { metric: c::ACCOUNT_PAUSED, sql: ACCOUNT_PAUSED, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::RUN_LAST_SUCCESS, sql: RUN_LAST_SUCCESS, unit: Value::Count, given: Given::Jobs },
     Statement { metric: c::INVARIANT_VIOLATIONS, sql: INVARIANTS, unit: Value::Count, given: Given::Nothing },
     Statement { metric: c::SENTINEL_PASSED, sql: SENTINEL_PASSED, unit: Value::Count, given: Given::Nothing },
@@ -168,6 +169,9 @@ select a, 4 - rekon.rung(rekon.ceiling(a))::bigint from unnest($1::text[]) as a"
 
 const BREAKER_OPEN: &str = "-- store::gauges::breaker_open
 select account, 1::bigint from rekon.breakers where account = any($1) and opened_at is not null";
+
+const ACCOUNT_PAUSED: &str = "-- store::gauges::account_paused
+select a, 1::bigint from unnest($1::text[]) as a where rekon.is_paused(a)";
 
 const RUN_LAST_SUCCESS: &str = "-- store::gauges::run_last_success
 select job, extract(epoch from max(finished_at))::bigint

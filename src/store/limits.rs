@@ -104,7 +104,7 @@ insert into rekon.outages (account, from_at) select $1, opened_at from opened";
 
 const CLOSE: &str = "-- store::limits::close
 with closed as (update rekon.breakers set opened_at = null, probe_at = null, probing_until = null, probes = 0 where account = $1 and opened_at is not null returning 1)
-update rekon.outages set until_at = clock_timestamp() where account = $1 and until_at is null and exists (select 1 from closed)";
+update rekon.outages set until_at = clock_timestamp() where account = $1 and until_at is null and pause_id is null and exists (select 1 from closed)";
 
 const OPEN_BREAKERS: &str = "-- store::limits::open_breakers
 select account, opened_at, coalesce(reason, '') as reason from rekon.breakers where opened_at is not null order by account";

@@ -21,6 +21,7 @@ pub mod import;
 pub mod leases;
 pub mod limits;
 pub mod notifications;
+pub mod pauses;
 pub mod provider_tokens;
 pub mod people;
 pub mod reads;
@@ -83,6 +84,15 @@ set transaction isolation level repeatable read, read only";
 const PATIENT: &str = "-- store::patient
 set lock_timeout = 0";
 
+const GRANT_ROLES: &str = "-- store::grant_roles
+select rekon.grant_roles()";
+
+const APPLIED: &str = "-- store::applied
+select version from rekon._migrations where success order by version";
+
+const JOBS_APPLIED: &str = "-- store::jobs_applied
+select version from apalis._sqlx_migrations where success order by version";
+
 const NOW: &str = "-- store::now
 select clock_timestamp()";
 
@@ -126,6 +136,31 @@ impl Store {
             Ok(())
         } else {
             Err(StoreError::Schema(format!("schema version {found}, program version {wanted}")))
+        }
+    }
+
+    /// Grants the roles `rekon_app` and `rekon_merchant`, where they exist, what each may: after every migration.
+    pub async fn grant_roles(&self) -> Result<(), StoreError> {
+        sqlx::query(GRANT_ROLES).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// The migrations of this program that the database lacks, as `16 roles`; all of them where there is no schema.
+    pub async fn missing_migrations(&self) -> Result<Vec<String>, StoreError> {
+        let applied = self.versions(APPLIED).await?;
+        let lacking = MIGRATOR.iter().filter(|m| !applied.contains(&m.version));
+        Ok(lacking.map(|m| format!("{} {}", m.version, m.description)).collect())
+    }
+
+    /// The migrations of the job runtime that the database has.
+    pub async fn job_migrations(&self) -> Result<Vec<i64>, StoreError> {
+        self.versions(JOBS_APPLIED).await
+    }
+
+    async fn versions(&self, sql: &'static str) -> Result<Vec<i64>, StoreError> {
+        match sqlx::query_scalar(sql).fetch_all(&self.pool).await.map_err(StoreError::from) {
+            Err(StoreError::Schema(_)) => Ok(Vec::new()),
+            versions => versions,
         }
     }
 

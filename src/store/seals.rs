@@ -45,7 +45,7 @@ pub struct SealedEntry {
 // Two sealers go one after the other; readers are not held up. The first statement, so that the transaction sees what the
 // other one committed.
 const ALONE: &str = "-- store::seals::alone
-lock table rekon.seals in share row exclusive mode";
+lock table rekon.seal_turn in share row exclusive mode";
 
 const ONE_MOMENT: &str = "-- store::seals::one_moment
 set transaction isolation level repeatable read";

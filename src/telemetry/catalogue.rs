@@ -303,6 +303,8 @@ catalogue! {
         "How far switches and refund breaker hold the account back: 0 auto, 1 propose, 2 post, 3 observe.";
     BREAKER_OPEN = "rekon_breaker_open" Kind::DatabaseGauge, [ACCOUNT],
         "1 while the account's circuit breaker is open and nobody asks its provider.";
+    ACCOUNT_PAUSED = "rekon_account_paused" Kind::DatabaseGauge, [ACCOUNT],
+        "1 while a person has paused the account: nobody asks its provider and nothing of it ages.";
     RUN_LAST_SUCCESS = "rekon_run_last_success_timestamp_seconds" Kind::DatabaseGauge, [JOB],
         "When a calendar job last ended well, in seconds since 1970; 0 when it never has.";
     INVARIANT_VIOLATIONS = "rekon_invariant_violations" Kind::DatabaseGauge,

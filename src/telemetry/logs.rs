@@ -1,6 +1,6 @@
 //! Logs: one line per event on stderr, for people or as JSON. What is logged is decided where it happens; secrets never are.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -30,21 +30,52 @@ pub enum LogsError {
     /// Not one of the five levels.
     #[error("log level {0:?} is not one of error, warn, info, debug, trace: set [log] level")]
     Level(String),
+    /// The logs are no more.
+    #[error("the process's logs are closed")]
+    Gone,
     /// Somebody set logs up before.
     #[error("logs were set up twice in one process")]
     Twice(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Turns the level of the logs while the process runs.
+#[derive(Clone)]
+pub struct LogLevel(Arc<dyn Fn(EnvFilter) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for LogLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogLevel")
+    }
+}
+
+impl LogLevel {
+    /// Logs at this level from now on.
+    ///
+    /// # Errors
+    /// An unknown level; the one before stays.
+    pub fn set(&self, level: &str) -> Result<(), LogsError> {
+        if (self.0)(filter(level)?) { Ok(()) } else { Err(LogsError::Gone) }
+    }
 }
 
 /// Sets logs up for the process. Once; a second time is an error.
 ///
 /// # Errors
 /// An unknown level, or logs that were set up before.
-pub fn init(options: &LogOptions<'_>) -> Result<(), LogsError> {
+pub fn init(options: &LogOptions<'_>) -> Result<LogLevel, LogsError> {
     let filter = filter(options.level)?;
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(options.colour);
     match options.format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        Format::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.try_init().map(|()| LogLevel(Arc::new(move |filter| handle.reload(filter).is_ok())))
+        }
+        Format::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.try_init().map(|()| LogLevel(Arc::new(move |filter| handle.reload(filter).is_ok())))
+        }
     }
     .map_err(LogsError::Twice)
 }

@@ -8,3 +8,4 @@ pub mod logs;
 pub mod metrics;
 pub mod handles;
 mod number;
+pub mod trace;

@@ -13,9 +13,10 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
+use tracing::{Instrument as _, Span};
 
 use super::{PROBLEM, Problem, WebParts, WebState, api, notify, probes, scrape};
-use crate::telemetry::metrics::ProcessMetrics;
+use crate::telemetry::{metrics::ProcessMetrics, trace::TraceId};
 
 /// How often histograms are folded; without it they grow until somebody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -119,10 +120,18 @@ async fn wrong_method(request: Request) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
+/// What is logged while a request is worked on: under its caller's trace, where it names one. Query strings and headers are not.
+fn span_of(request: &Request) -> Span {
+    let named = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let trace_id = named.and_then(TraceId::of_traceparent).unwrap_or_else(TraceId::new);
+    tracing::info_span!("request", %trace_id, method = %request.method(), path = request.uri().path())
+}
+
 /// Ends a request that takes too long, and marks every answer as neither to be stored nor guessed at.
 async fn bounds(State(state): State<WebState>, request: Request, next: Next) -> Response {
     let limits = &state.0.parts.limits;
-    let answered = tokio::time::timeout(limits.request_timeout, next.run(request)).await;
+    let span = span_of(&request);
+    let answered = tokio::time::timeout(limits.request_timeout, next.run(request).instrument(span.clone())).await;
     let mut response = answered.unwrap_or_else(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long; try again").into_response()
     });
@@ -131,6 +140,7 @@ async fn bounds(State(state): State<WebState>, request: Request, next: Next) -> 
         let detail = format!("a request's body may have {} bytes", limits.body_max);
         response = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response();
     }
+    tracing::debug!(parent: &span, status = response.status().as_u16(), "answered");
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -44,6 +44,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("chrono", ANYWHERE),
     ("chrono_tz", &["config", "jobs"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("comfy_table", &["cli"]),
     // `config` reads a cron line only to refuse a wrong one; `jobs` alone computes slots.
     ("cron", &["config", "jobs"]),
@@ -73,7 +75,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tower_http", &["web", "sim"]),
     ("tracing", &["config", "telemetry", "providers", "store", "engine", "jobs", "web", "cli", "sim"]),
     ("tracing_subscriber", &["telemetry"]),
-    ("uuid", &["store", "engine", "jobs", "web", "sim"]),
+    ("uuid", &["telemetry", "store", "engine", "jobs", "web", "sim"]),
 ];
 
 /// Words that may not appear in the code of a room, and why.

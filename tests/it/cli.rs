@@ -5,6 +5,7 @@ mod doctor;
 mod ends;
 mod import;
 mod manual;
+mod ops;
 mod people;
 mod providers;
 mod reads;

@@ -8,6 +8,7 @@ mod merchant;
 mod money_out;
 mod notifications;
 mod order_changes;
+mod pauses;
 mod people;
 mod refunds;
 mod reservation;

@@ -18,7 +18,9 @@ mod crash;
 #[cfg(test)]
 mod day_report;
 #[cfg(test)]
+mod cronjob;
 mod dearest;
+mod deploy;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
@@ -30,6 +32,7 @@ mod fact_hash;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod logs;
 mod money_out;
 #[cfg(test)]
 mod mutants;
@@ -40,7 +43,9 @@ mod process;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod reload;
 mod replay;
+mod roles;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::{
         Store, StoreError,
         cases::sen,
         control::{StoppedRow, SwitchRow},
+        pauses::PauseRow,
         sentinel::Violation,
     },
 };
@@ -111,6 +112,8 @@ pub struct Overview {
     pub refunds: Vec<RefundCount>,
     /// Accounts that are not asked.
     pub breakers_open: Vec<OpenBreaker>,
+    /// Accounts that people paused.
+    pub paused: Vec<PauseRow>,
     /// Accounts whose refunds do not leave by themselves.
     pub refunds_stopped: Vec<StoppedRow>,
     /// Switches below `auto`, and requests to turn one.
@@ -177,6 +180,7 @@ impl Store {
             at_risk: Vec::new(),
             refunds: Vec::new(),
             breakers_open: Vec::new(),
+            paused: self.pauses().await?,
             refunds_stopped: self.refunds_stopped().await?,
             switches: self.switches(false).await?,
             violations: self.violations(VIOLATIONS_MAX).await?,

@@ -11,8 +11,8 @@ const QUICK: &str = "rate = { per_second = 1000, burst = 100, concurrency = 32 }
     [accounts.doku-main.profile]\nrefund_repeat = \"safe\"\n";
 
 /// A shop with four people, each with a token from the binary itself.
-struct Desk {
-    shop: Shop,
+pub(super) struct Desk {
+    pub(super) shop: Shop,
     folder: tempfile::TempDir,
 }
 
@@ -21,7 +21,7 @@ const SARI: &str = "sari";
 const WATI: &str = "wati";
 
 impl Desk {
-    async fn open(sections: &str) -> Self {
+    pub(super) async fn open(sections: &str) -> Self {
         let shop = Shop::open(QUICK, sections).await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("jobs.toml"), &shop.config_text).unwrap();
@@ -47,7 +47,7 @@ impl Desk {
     }
 
     /// Runs the binary as somebody; nobody where the name is empty.
-    fn run(&self, who: &str, args: &[&str]) -> Run {
+    pub(super) fn run(&self, who: &str, args: &[&str]) -> Run {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let env = self.shop.env();
         let mut env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -62,7 +62,7 @@ impl Desk {
     }
 
     /// A payment of `expected` rupiah for which `paid` came.
-    async fn pays(&self, reference: &str, expected: i64, paid: i64) -> i64 {
+    pub(super) async fn pays(&self, reference: &str, expected: i64, paid: i64) -> i64 {
         self.refunding(reference, expected, paid, vec![]).await
     }
 

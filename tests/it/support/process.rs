@@ -32,17 +32,26 @@ pub(crate) struct Ended {
     pub(crate) took: Duration,
 }
 
+fn with_server(config: &str) -> String {
+    format!("{config}\n[server]\nlisten = \"127.0.0.1:0\"\n")
+}
+
 /// A running `rekon serve`.
 pub(crate) struct Daemon {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Daemon {
     /// Starts `rekon serve` on this configuration and environment; does not wait for anything.
     pub(crate) fn spawn(config: &str, env: &BTreeMap<String, String>) -> Self {
         Self::command("serve", config, env)
+    }
+
+    /// The same with these roles alone.
+    pub(crate) fn spawn_roles(roles: &str, config: &str, env: &BTreeMap<String, String>) -> Self {
+        Self::run(&["serve", "--roles", roles], config, env)
     }
 
     /// The same with another command.
@@ -54,7 +63,7 @@ impl Daemon {
     pub(crate) fn run(arguments: &[&str], config: &str, env: &BTreeMap<String, String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the configuration");
         let path = folder.path().join("jobs.toml");
-        std::fs::write(&path, format!("{config}\n[server]\nlisten = \"127.0.0.1:0\"\n")).expect("it is written");
+        std::fs::write(&path, with_server(config)).expect("it is written");
         let mut child = Command::new(env!("CARGO_BIN_EXE_rekon"))
             .args(arguments)
             .arg("--config")
@@ -73,7 +82,14 @@ impl Daemon {
                 heard.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        Self { child, lines, _folder: folder }
+        Self { child, lines, folder }
+    }
+
+    /// Writes another configuration where it found its own, and sends SIGHUP.
+    pub(crate) fn reload(&self, config: &str) {
+        std::fs::write(self.folder.path().join("jobs.toml"), with_server(config)).expect("it is written");
+        let sent = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|s| s.success()), "SIGHUP could not be sent");
     }
 
     /// What it has said so far.
@@ -140,9 +156,15 @@ impl Daemon {
 
     /// Status and body of a GET.
     pub(crate) async fn get(&mut self, path: &str) -> (u16, String) {
+        self.send(&format!("GET {path} HTTP/1.1\r\n"), "").await
+    }
+
+    /// Status and body of a request that begins with this line and these headers.
+    pub(crate) async fn send(&mut self, head: &str, body: &str) -> (u16, String) {
         let address = self.address().await;
         let mut stream = TcpStream::connect(address).await.expect("it listens");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: rekon\r\nconnection: close\r\n\r\n");
+        let length = body.len();
+        let request = format!("{head}host: rekon\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await.expect("the request leaves");
         let mut text = String::new();
         stream.read_to_string(&mut text).await.expect("an answer comes");

@@ -175,6 +175,7 @@ async fn make_template(admin_url: &str) -> String {
         PostgresStorage::setup(store.pool())
             .await
             .unwrap_or_else(|error| panic!("the job runtime's own tables: {error}"));
+        store.grant_roles().await.expect("the roles get what they may");
         store.close().await;
         run(&mut connection, &format!("alter database {draft} rename to {name}")).await;
     }

@@ -222,6 +222,8 @@ insert into rekon.refund_saga (transaction_id, cause, amount, state, proposed_by
   (7, 'overpaid', 500, 'confirmed', 'policy', 'policy', 'h', 'R7', '{}', 'answer', now()),
   (8, 'paid_after_cancel', 1000, 'sending', 'policy', 'policy', 'h', 'R8', '{}', null, now()),
   (4, 'underpaid', 900.50, 'proposed', 'policy', null, 'h', null, null, null, null);
+insert into rekon.people (name, roles, changed_by) values ('agus', '{admin}', 'agus');
+insert into rekon.pauses (account, paused, made_by, reason) values ('kiosk', true, 'agus', 'upkeep');
 insert into rekon.breakers (account, opened_at, probe_at) values ('shop', now(), now()), ('kiosk', null, null);
 insert into rekon.account_controls (account, refunds_stopped) values ('kiosk', 'a success named another amount');
 insert into rekon.account_controls (account, breaker_opened_at, breaker_reason) values ('shop', now(), 'count_per_hour');
@@ -264,6 +266,8 @@ async fn gauges_are_what_stands_in_the_tables() {
         ("rekon_switch_lowered{account=\"kiosk\"}", "0"),
         ("rekon_breaker_open{account=\"shop\"}", "1"),
         ("rekon_breaker_open{account=\"kiosk\"}", "0"),
+        ("rekon_account_paused{account=\"kiosk\"}", "1"),
+        ("rekon_account_paused{account=\"shop\"}", "0"),
         ("rekon_run_last_success_timestamp_seconds{job=\"daily\"}", "1795129200"),
         ("rekon_run_last_success_timestamp_seconds{job=\"seal\"}", "0"),
     ];

@@ -134,6 +134,17 @@ fn an_outage_does_not_age_a_row() {
 }
 
 #[test]
+fn an_hour_in_which_a_pause_and_an_open_breaker_overlap_counts_once() {
+    let mut case = case().hear(WATCHED, silence());
+    let limit = WATCHED + 24 * HOUR;
+    case.outages.push(Outage { from: t(WATCHED + HOUR), until: Some(t(WATCHED + 3 * HOUR)) });
+    case.outages.push(Outage { from: t(WATCHED), until: Some(t(WATCHED + 2 * HOUR)) });
+    case.outages.push(Outage { from: t(WATCHED + HOUR), until: Some(t(WATCHED + 2 * HOUR)) });
+    assert_eq!(state(&case, limit + 3 * HOUR - 1), State::Pending);
+    assert_eq!(state(&case, limit + 3 * HOUR), State::Review);
+}
+
+#[test]
 fn a_closed_row_is_not_asked_unless_a_nudge_went_unanswered() {
     let mut world = World::new(vec![(0, says(Absent)), (5 * DAY, silence()), (5 * DAY + HOUR, paid(100_000))]);
     world.run(4 * DAY);
