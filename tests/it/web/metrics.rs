@@ -185,7 +185,8 @@ fn the_manual_and_the_catalogue_name_the_same_metrics_with_the_same_words() {
     for word in
         MANUAL.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|w| w.starts_with("rekon_") && w.len() > 6)
     {
-        assert!(CATALOGUE.iter().any(|metric| metric.name == word), "{word} is not in the catalogue");
+        let name = word.trim_end_matches("_bucket");
+        assert!(CATALOGUE.iter().any(|metric| metric.name == name), "{word} is not in the catalogue");
     }
 }
 
