@@ -1,6 +1,6 @@
 # Short names for what one does every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check fix bench soak mutants db
+.PHONY: help setup test demo check fix bench soak mutants db observe boards
 
 # The soak's dice and size: make soak SEED=7 PAYMENTS=20000 STEPS=1000000
 SEED ?= 20261120
@@ -10,13 +10,20 @@ STEPS ?= 10000000
 help: ## list these names
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
-setup: ## find PostgreSQL's server programs, or install them
+setup: ## find the programs of PostgreSQL and Prometheus, or fetch them
 	@dir=$$(./.ci/postgres) && echo "PostgreSQL: $$dir"
+	@dir=$$(./.ci/prometheus) && echo "Prometheus: $$dir"
 
 test: setup ## format, lints and all tests: what must be green before a commit
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test
+
+observe: setup ## every alert fired and ended, every panel filled, on a real Prometheus
+	cargo test --test it observability:: -- --nocapture
+
+boards: ## the boards by Grafana's types, and drawn into docs/img (after observe)
+	@./.ci/boards draw
 
 demo: setup ## a day of simulated payments, reconciled for real
 	cargo build

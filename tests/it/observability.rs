@@ -1,8 +1,11 @@
 //! Boards, alerts and runbooks against the catalogue and one another, as they stand in their files; then, with a real
-//! Prometheus, against the running program.
+//! Prometheus, against the running program: see `live`.
 
 mod files;
+mod live;
+mod prometheus;
 mod promql;
+mod scaled;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -120,6 +123,15 @@ fn every_metric_is_on_a_board() {
     assert_eq!(asked, known);
 }
 
+/// Prometheus writes these labels of its own; ours would be read as `exported_job`, and every rule would wait for ever.
+#[test]
+fn no_label_is_one_that_prometheus_writes() {
+    for metric in CATALOGUE {
+        let taken = metric.labels.iter().find(|label| ["job", "instance", "le", "quantile"].contains(&label.name));
+        assert!(taken.is_none(), "{}: {taken:?}", metric.name);
+    }
+}
+
 /// Replicas show the same database: a sum over it counts every payment as often as there are replicas.
 #[test]
 fn gauges_of_the_database_are_never_summed_over_replicas() {
@@ -183,6 +195,14 @@ fn every_command_in_a_runbook_a_panel_or_the_manual_exists() {
             assert!(is_known || is_family, "{at}: there is no `rekon {command}`");
         }
     }
+}
+
+#[test]
+fn promtool_reads_the_rules_and_their_short_form() {
+    prometheus::promtool(&["check", "rules", files::RULES]);
+    let short = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(short.path(), scaled::rules()).expect("it is written");
+    prometheus::promtool(&["check", "rules", &short.path().display().to_string()]);
 }
 
 #[test]

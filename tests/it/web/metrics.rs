@@ -265,8 +265,8 @@ async fn gauges_are_what_stands_in_the_tables() {
         ("rekon_switch_lowered{account=\"kiosk\"}", "0"),
         ("rekon_breaker_open{account=\"shop\"}", "1"),
         ("rekon_breaker_open{account=\"kiosk\"}", "0"),
-        ("rekon_run_last_success_timestamp_seconds{job=\"daily\"}", "1795129200"),
-        ("rekon_run_last_success_timestamp_seconds{job=\"seal\"}", "0"),
+        ("rekon_run_last_success_timestamp_seconds{calendar_job=\"daily\"}", "1795129200"),
+        ("rekon_run_last_success_timestamp_seconds{calendar_job=\"seal\"}", "0"),
     ];
     for (name, value) in expected {
         assert_eq!(scrape.value(name), value, "{name}");
