@@ -10,17 +10,17 @@ STEPS ?= 10000000
 help: ## list these names
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
-setup: ## find the programs of PostgreSQL and Prometheus, or fetch them
+setup: ## find PostgreSQL's server programs, or install them
 	@dir=$$(./.ci/postgres) && echo "PostgreSQL: $$dir"
-	@dir=$$(./.ci/prometheus) && echo "Prometheus: $$dir"
 
 test: setup ## format, lints and all tests: what must be green before a commit
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test
 
-observe: setup ## every alert fired and ended, every panel filled, on a real Prometheus
-	cargo test --test it observability:: -- --nocapture
+observe: ## every alert fired and ended, every panel filled, on a real Prometheus
+	./.ci/postgres >/dev/null && ./.ci/prometheus >/dev/null
+	cargo test --features observe --test it observability:: -- --nocapture
 
 boards: ## the boards by Grafana's types, and drawn into docs/img (after observe)
 	@./.ci/boards draw

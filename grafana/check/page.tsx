@@ -4,16 +4,12 @@ import "./process";
 import React from "react";
 import { createRoot } from "react-dom/client";
 import {
-  FieldType, type Field, applyFieldOverrides, createTheme, dateTime, getDisplayValueAlignmentFactors, getFieldDisplayValues, standardEditorsRegistry,
-  standardFieldConfigEditorRegistry, toDataFrame, type DataFrame, ThemeContext,
+  FieldType, createTheme, dateTime, getDisplayProcessor, toDataFrame, type DataFrame, ThemeContext,
 } from "@grafana/data";
-import { BigValue, PanelChrome, Table, TimeSeries } from "@grafana/ui";
+import { BigValue, InteractiveTable, PanelChrome, TimeSeries } from "@grafana/ui";
 
 type Answer = { panel: string; expr: string; legend: string; series: { metric: Record<string, string>; values: [number, string][] }[] };
 declare global { interface Window { board: any; file: string; answers: Answer[]; drawn: boolean } }
-
-standardEditorsRegistry.setInit(() => []);
-standardFieldConfigEditorRegistry.setInit(() => []);
 
 const theme = createTheme({ colors: { mode: "light" } });
 const COLUMN = 1560 / 24;
@@ -28,11 +24,14 @@ const number = (text: string) => (text === "NaN" ? null : text === "+Inf" ? Infi
 const named = (legend: string, metric: Record<string, string>) =>
   legend === "__auto" ? undefined : legend.replace(/{{\s*(\w+)\s*}}/g, (_, label) => metric[label] ?? "");
 
+// What Grafana does with a panel's defaults: unit, thresholds, colours, and the words for nothing.
 function finish(frames: DataFrame[], panel: any) {
-  return applyFieldOverrides({
-    data: frames, fieldConfig: panel.fieldConfig, theme, timeZone: board.timezone,
-    replaceVariables: (text: string) => text,
-  });
+  frames.forEach((frame, seriesIndex) => frame.fields.filter((field) => field.type === FieldType.number).forEach((field) => {
+    field.config = { ...panel.fieldConfig.defaults, ...field.config };
+    field.state = { ...field.state, seriesIndex };
+    field.display = getDisplayProcessor({ field, theme, timeZone: board.timezone });
+  }));
+  return frames;
 }
 
 // Every second a point, a gap where nothing was answered.
@@ -50,9 +49,7 @@ function lines(panel: any): DataFrame[] {
       ],
     });
   }));
-  const finished = finish(frames, panel);
-  finished.forEach((frame) => frame.fields.forEach((field: Field) => { field.config.custom = { ...panel.fieldConfig.defaults.custom, ...field.config.custom }; }));
-  return finished;
+  return finish(frames, panel);
 }
 
 // What an instant query gives at the end.
@@ -63,25 +60,21 @@ function now(panel: any) {
 }
 
 function Stat({ panel, width, height }: any) {
-  const frames = now(panel).map(({ metric, value }) => toDataFrame({ fields: [{ name: "Value", type: FieldType.number, values: [value], labels: metric }] }));
-  const data = frames.length > 0 ? frames : [toDataFrame({ fields: [{ name: "Value", type: FieldType.number, values: [null] }] })];
-  const values = getFieldDisplayValues({
-    fieldConfig: panel.fieldConfig, reduceOptions: panel.options.reduceOptions, replaceVariables: (text: string) => text, theme,
-    data: finish(data, panel), timeZone: board.timezone,
-  });
-  const alignmentFactors = getDisplayValueAlignmentFactors(values);
-  return <BigValue value={values[0].display} width={width} height={height} theme={theme} colorMode={panel.options.colorMode}
-    graphMode={panel.options.graphMode} justifyMode={panel.options.justifyMode} textMode={"value" as any} alignmentFactors={alignmentFactors} />;
+  const value = now(panel)[0]?.value ?? null;
+  const [frame] = finish([toDataFrame({ fields: [{ name: "Value", type: FieldType.number, values: [value] }] })], panel);
+  return <BigValue value={frame.fields[0].display!(value)} width={width} height={height} theme={theme} colorMode={panel.options.colorMode}
+    graphMode={panel.options.graphMode} justifyMode={panel.options.justifyMode} textMode={"value" as any} />;
 }
 
-function Rows({ panel, width, height }: any) {
+function Rows({ panel, height }: any) {
   const found = now(panel).sort((one, other) => (other.value ?? 0) - (one.value ?? 0));
-  const labels = [...new Set(found.flatMap((row) => Object.keys(row.metric)))];
-  const fields = labels.map((name) => ({ name, type: FieldType.string, values: found.map((row) => row.metric[name]) }));
-  const value = { name: "Value", type: FieldType.number, values: found.map((row) => row.value) };
-  const [data] = finish([toDataFrame({ fields: [...fields, value] as any })], panel);
+  const [frame] = finish([toDataFrame({ fields: [{ name: "Value", type: FieldType.number, values: found.map((row) => row.value) }] })], panel);
+  const display = frame.fields[0].display!;
+  const text = (value: number | null) => { const { prefix, text, suffix } = display(value); return `${prefix ?? ""}${text}${suffix ?? ""}`; };
+  const data = found.map((row, id) => ({ id: String(id), ...row.metric, Value: text(row.value) }));
+  const columns = [...new Set(found.flatMap((row) => Object.keys(row.metric))), "Value"].map((id) => ({ id, header: id }));
   if (found.length === 0) return <div style={{ padding: 24, textAlign: "center", color: theme.colors.text.secondary }}>No data</div>;
-  return <Table data={data} width={width} height={height} />;
+  return <div style={{ height, overflow: "hidden" }}><InteractiveTable columns={columns} data={data} getRowId={(row: any) => row.id} /></div>;
 }
 
 function Drawn({ panel, width, height }: any) {
@@ -109,7 +102,7 @@ function Board() {
         }
         return (
           <div key={panel.id} style={box}>
-            <PanelChrome title={panel.title} width={box.width} height={box.height}>
+            <PanelChrome title={panel.title} width={box.width} height={box.height} padding={panel.type === "stat" ? "none" : "md"}>
               {(width: number, height: number) => <Guard><Drawn {...{ panel, width, height }} /></Guard>}
             </PanelChrome>
           </div>

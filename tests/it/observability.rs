@@ -2,9 +2,12 @@
 //! Prometheus, against the running program: see `live`.
 
 mod files;
+#[cfg(feature = "observe")]
 mod live;
+#[cfg(feature = "observe")]
 mod prometheus;
 mod promql;
+#[cfg(feature = "observe")]
 mod scaled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -197,6 +200,7 @@ fn every_command_in_a_runbook_a_panel_or_the_manual_exists() {
     }
 }
 
+#[cfg(feature = "observe")]
 #[test]
 fn promtool_reads_the_rules_and_their_short_form() {
     prometheus::promtool(&["check", "rules", files::RULES]);
@@ -209,7 +213,7 @@ fn promtool_reads_the_rules_and_their_short_form() {
 fn the_rules_of_kubernetes_are_the_rules() {
     let rules = read(files::RULES);
     let (_, groups) = rules.split_once("groups:\n").expect("groups");
-    let indented: String = groups.lines().map(|line| format!("  {line}\n")).collect();
+    let indented = groups.lines().map(|line| format!("  {line}\n")).collect::<Vec<_>>().concat();
     let copy = read("deploy/k8s/base/prometheusrule.yaml");
     let (_, copied) = copy.split_once("  groups:\n").expect("groups");
     assert_eq!(copied, indented);

@@ -15,7 +15,7 @@ use rekon::{
         runtime,
         transfer::{self, Deed},
     },
-    sim::{Answer, Fault, RefundBehaviour, ResetAt, Service, SimPayment},
+    sim::{Answer, Fault, GatePoint, GateSpec, RefundBehaviour, ResetAt, Service, SimPayment},
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
@@ -136,7 +136,8 @@ impl Story {
     /// The end of what rekon said.
     fn said(&self) -> String {
         let said = self.daemon.as_ref().map(Daemon::said).unwrap_or_default();
-        said.lines().rev().take(20).collect::<Vec<_>>().into_iter().rev().map(|line| format!("{line}\n")).collect()
+        let lines: Vec<&str> = said.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
     async fn expect(&self, payment: SimPayment) {
@@ -147,14 +148,14 @@ impl Story {
         self.desk.shop.sim.world().set_weather(service, fault);
     }
 
-    async fn by_two(&self, words: &[&str]) {
+    fn by_two(&self, words: &[&str]) {
         for who in [SARI, "joko"] {
             self.desk.run(who, words).ends(0);
         }
     }
 
-    async fn rearm(&self) {
-        self.by_two(&["refunds", "rearm", "doku-main", "--reason", "understood"]).await;
+    fn rearm(&self) {
+        self.by_two(&["refunds", "rearm", "doku-main", "--reason", "understood"]);
     }
 }
 
@@ -163,16 +164,11 @@ fn paid(reference: &str, sen: i64) -> SimPayment {
     SimPayment { taken_sen: Some(sen), ..payment(reference, 100_000).answering([Answer::paid_amount(sen)]) }
 }
 
-fn until_refund(reference: &str, state: &str) -> (String, String) {
+async fn refund_is(story: &Story, reference: &str, state: &str) {
     let sql = format!(
         "select r.state from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id where t.partner_reference_no = '{reference}'"
     );
-    (sql, state.to_owned())
-}
-
-async fn refund_is(story: &Story, reference: &str, state: &str) {
-    let (sql, state) = until_refund(reference, state);
-    story.desk.shop.until(&sql, &state).await;
+    story.desk.shop.until(&sql, state).await;
 }
 
 /// Trade as usual: payments that are found paid, and forty that stay open and are asked again and again.
@@ -265,17 +261,17 @@ async fn held_back(story: &mut Story) {
             ["exceptions", "resolve", "STRANGE", "--with", "refund_done", "--reason", "seen in the back office"];
         story.desk.run(who, &settle).ends(0);
     }
-    story.rearm().await;
+    story.rearm();
     story.ends(&["RekonRefundsStopped"]).await;
     story.desk.run(WATI, &["switch", "set", "doku-main", "propose", "--reason", "incident 42"]).ends(0);
     story.fires("the kill switch is turned", &["RekonSwitchLowered"]).await;
-    story.by_two(&["switch", "set", "doku-main", "auto", "--reason", "over"]).await;
+    story.by_two(&["switch", "set", "doku-main", "auto", "--reason", "over"]);
     story.ends(&["RekonSwitchLowered"]).await;
     for n in 0..5 {
         story.expect(paid(&format!("RUSH-{n}"), 15_000_000)).await;
     }
     story.fires("more refunds than a limit allows", &["RekonRefundBreakerOpen"]).await;
-    story.rearm().await;
+    story.rearm();
     story.ends(&["RekonRefundBreakerOpen"]).await;
 }
 
@@ -296,10 +292,19 @@ async fn bad_weather(story: &mut Story) {
 
 /// Somebody builds an index without `concurrently`: nothing can be leased or settled, and nothing be proved.
 async fn locked(story: &mut Story) {
+    // An answer is on its way when the lock comes, so that its settling waits.
+    let spec = GateSpec {
+        point: GatePoint::AfterEffect,
+        service: Service::Query,
+        partner_reference_no: Some("OPEN-0".into()),
+    };
+    let on_its_way = story.desk.shop.sim.world().arm_gate(spec);
+    on_its_way.hit().await;
     let mut session = story.desk.shop.db.connect().await;
     let mut lock = session.begin().await.expect("it begins");
     lock.execute("lock table rekon.transactions in share mode").await.expect("it is locked");
     lock.execute("select from rekon.sentinel for update").await.expect("it is locked");
+    on_its_way.release();
     story.fires("a long lock on the table", &["RekonLoopStuck", "RekonSentinelSilent"]).await;
     lock.rollback().await.expect("it lets go");
     story.fires("what waited for the lock is settled", &["RekonSlowSettle"]).await;
@@ -320,7 +325,7 @@ async fn damaged(story: &mut Story) {
     story.ends(&["RekonInvariantViolated"]).await;
     let stopped = "select refunds_stopped is not null from rekon.account_controls";
     assert_eq!(story.desk.shop.db.text(stopped).await, "true", "mended, and the refunds still stand");
-    story.rearm().await;
+    story.rearm();
 }
 
 async fn without_its_database(story: &mut Story) {
@@ -410,7 +415,6 @@ async fn every_alert_is_fired_by_a_fault_and_ends_with_it_and_every_panel_shows_
     trade(&story).await;
     story.desk.shop.until("select count(*) >= 5 from rekon.transactions where state = 'paid'", "true").await;
     oddities(&mut story).await;
-    println!("oddities: {:.0} s", begun.elapsed().as_secs_f64());
     held_back(&mut story).await;
     bad_weather(&mut story).await;
     locked(&mut story).await;

@@ -102,7 +102,7 @@ impl Prometheus {
     }
 
     async fn ask(&self, what: &str, form: &[(&str, &str)]) -> Value {
-        let hex = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let hex = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
         let pairs: Vec<String> = form.iter().map(|(key, value)| format!("{key}={}", hex(value))).collect();
         let url = format!("{}/api/v1/{what}?{}", self.base, pairs.join("&"));
         let answer = self.http.get(url).send().await.expect("it answers").text().await.expect("it answers to the end");
