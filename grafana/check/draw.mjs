@@ -20,7 +20,7 @@ for (const file of readdirSync(boards).filter((name) => name.endsWith(".json")))
   const data = JSON.stringify({ board, file, answers: mine }).replaceAll("<", "\\u003c");
   writeFileSync("drawn/board.html", `<!doctype html><meta charset="utf-8"><style>body{margin:0;font-family:Inter,sans-serif}</style><link rel="stylesheet" href="page.css">
 <div id="root"></div><script>Object.assign(window, ${data})</script><script src="page.js"></script>`);
-  const page = await browser.newPage({ viewport: { width: 1576, height: 1200 } });
+  const page = await browser.newPage({ viewport: { width: 1576, height: 1200 }, deviceScaleFactor: 0.8 });
   page.on("pageerror", (error) => console.error(`${file}: ${error}`));
   await page.goto(`file://${resolve("drawn/board.html")}`);
   await page.waitForFunction(() => window.drawn);
