@@ -9,7 +9,7 @@ import {
 import { BigValue, InteractiveTable, PanelChrome, TimeSeries } from "@grafana/ui";
 
 type Answer = { panel: string; expr: string; legend: string; series: { metric: Record<string, string>; values: [number, string][] }[] };
-declare global { interface Window { board: any; file: string; answers: Answer[]; drawn: boolean } }
+declare global { interface Window { board: any; file: string; answers: Answer[]; now: number; drawn: boolean } }
 
 const theme = createTheme({ colors: { mode: "light" } });
 const COLUMN = 1560 / 24;
@@ -17,7 +17,7 @@ const ROW = 34;
 const { board, file, answers } = window;
 const points = answers.flatMap((a) => a.series.flatMap((s) => s.values.map(([at]) => at)));
 const from = Math.min(...points) * 1000;
-const to = Math.max(...points) * 1000;
+const to = window.now * 1000;
 const range = { from: dateTime(from), to: dateTime(to), raw: { from: dateTime(from), to: dateTime(to) } };
 
 const number = (text: string) => (text === "NaN" ? null : text === "+Inf" ? Infinity : Number(text));

@@ -99,6 +99,16 @@ impl Story {
         self.daemon = Some(daemon);
     }
 
+    /// Waits until a process has been scraped a few times: a counter's first event is seen where its zero was scraped before.
+    async fn is_seen(&self) {
+        let seen = "count_over_time(rekon_database_up[4s]) > 2";
+        let mut now = self.now().await;
+        while self.prometheus.range(seen, now - 1, now).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            now = self.now().await;
+        }
+    }
+
     /// Waits until all of these fire, under this cause.
     async fn fires(&mut self, cause: &'static str, names: &[&'static str]) {
         let begun = Instant::now();
@@ -346,6 +356,7 @@ async fn killed(story: &mut Story) {
     story.customer_token(60);
     story.serve().await;
     story.ends(&["RekonDown", "RekonTokenExpiring"]).await;
+    story.is_seen().await;
 }
 
 /// The calendar's jobs have run; then the last run is three days ago.
@@ -403,15 +414,7 @@ async fn every_alert_is_fired_by_a_fault_and_ends_with_it_and_every_panel_shows_
     let begun = Instant::now();
     let mut story = Story::open().await;
     story.serve().await;
-    // A counter's first event is seen where its zero was scraped before.
-    while story
-        .prometheus
-        .range("count_over_time(rekon_database_up[1m]) > 2", story.began_at, story.now().await)
-        .await
-        .is_empty()
-    {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    story.is_seen().await;
     trade(&story).await;
     story.desk.shop.until("select count(*) >= 5 from rekon.transactions where state = 'paid'", "true").await;
     oddities(&mut story).await;
