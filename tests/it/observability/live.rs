@@ -9,14 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use rekon::{
-    engine::{
-        rulebook::Rulebook,
-        runtime,
-        transfer::{self, Deed},
-    },
-    sim::{Answer, Fault, GatePoint, GateSpec, RefundBehaviour, ResetAt, Service, SimPayment},
-};
+use rekon::sim::{Answer, Fault, GatePoint, GateSpec, RefundBehaviour, ResetAt, Service, SimPayment};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -249,16 +242,8 @@ async fn oddities(story: &mut Story) {
             .ends(0);
     }
     refund_is(story, "SMALL", "sending").await;
-    let shop = &story.desk.shop;
-    let config = shop.config();
-    let accounts = runtime::accounts(&config).expect("they are right");
-    let rulebook =
-        Rulebook::new(config.policy, accounts.into_iter().map(|account| (account.name, account.profile.rules)));
-    let id = shop.db.text("select id from rekon.refund_saga where channel = 'manual' and state = 'sending'").await;
-    transfer::record(&shop.db.store, &rulebook, "joko", &id, Deed::Transferred("FT26324XYZ"))
-        .await
-        .expect("it is made");
-    shop.db.run("drop trigger out_of_order on rekon.facts").await;
+    story.desk.run("joko", &["refunds", "transferred", "SMALL", "--bank-reference", "FT26324XYZ"]).ends(0);
+    story.desk.shop.db.run("drop trigger out_of_order on rekon.facts").await;
     story.ends(&names).await;
 }
 
