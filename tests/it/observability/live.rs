@@ -242,7 +242,13 @@ async fn oddities(story: &mut Story) {
             .ends(0);
     }
     refund_is(story, "SMALL", "sending").await;
-    story.desk.run("joko", &["refunds", "transferred", "SMALL", "--bank-reference", "FT26324XYZ"]).ends(0);
+    let id = story
+        .desk
+        .shop
+        .db
+        .text("select id from rekon.refund_saga where channel = 'manual' and state = 'sending'")
+        .await;
+    story.desk.run("joko", &["refunds", "transferred", &id, "--bank-reference", "FT26324XYZ"]).ends(0);
     story.desk.shop.db.run("drop trigger out_of_order on rekon.facts").await;
     story.ends(&names).await;
 }
