@@ -1,6 +1,6 @@
 # Short names for what one does every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check fix bench soak mutants api db deploy-check
+.PHONY: help setup test demo check fix bench soak mutants api db deploy-check observe boards
 
 # The soak's dice and size: make soak SEED=7 PAYMENTS=20000 STEPS=1000000
 SEED ?= 20261120
@@ -17,6 +17,13 @@ test: setup ## format, lints and all tests: what must be green before a commit
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test
+
+observe: ## every alert fired and ended, every panel filled, on a real Prometheus
+	./.ci/postgres >/dev/null && ./.ci/prometheus >/dev/null
+	cargo test --features observe --test it observability:: -- --nocapture
+
+boards: ## the boards by Grafana's types, and drawn into docs/img (after observe)
+	@./.ci/boards draw
 
 demo: setup ## a day of simulated payments, reconciled for real
 	cargo build

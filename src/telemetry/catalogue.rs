@@ -158,7 +158,8 @@ const NOTIFIED: Label = Label {
     name: "outcome",
     words: Words::Own(&["verified", "unverified", "redelivered", "unmatched", "limited", "crowded", "refused"]),
 };
-const JOB: Label = Label { name: "job", words: Words::Own(JOBS) };
+/// Not `job`: Prometheus writes its own there, and ours would be read as `exported_job`.
+const JOB: Label = Label { name: "calendar_job", words: Words::Own(JOBS) };
 const WORKER: Label = Label { name: "worker", words: Words::Own(&["check", "refund", "command", "webhook"]) };
 
 /// The jobs on the calendar, as `runs.job` names them.

@@ -39,6 +39,8 @@ mod mutants;
 #[cfg(test)]
 mod notify;
 #[cfg(test)]
+mod observability;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod providers;

@@ -5,6 +5,7 @@ use rekon::{
     domain::person::{Actor, PersonKind, Role, Scope},
     engine::{
         EngineError,
+        sentinel::{self, SentinelSettings},
         transfer::{self, Deed},
     },
     sim::{Answer, Fault, RefundBehaviour, Service, SimPayment},
@@ -55,6 +56,13 @@ async fn approve(shop: &Shop) {
     shop.db
         .run("update rekon.refund_saga set state = 'approved', approved_by = 'sari', approved_at = now(), next_at = now() where state = 'proposed'")
         .await;
+}
+
+/// No rule of money is broken, by the sentinel's word.
+async fn proves_itself(shop: &Shop) {
+    let always = SentinelSettings { every: std::time::Duration::ZERO, slice: 1_000 };
+    let pass = sentinel::pass(&shop.db.store, always, &[]).await.expect("the database answers").expect("it is due");
+    assert_eq!(pass.found, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,6 +158,7 @@ async fn two_people_return_by_bank_what_no_api_returns_and_the_books_follow() {
     shop.until(&Shop::end_of(id), "refunding{paid_after_cancel,refund_blocked}").await;
     let facts = "select count(*) >= 2 from rekon.facts where observation = 'PAID'";
     assert_eq!(shop.db.text(facts).await, "true", "two observations, as for every refund");
+    proves_itself(&shop).await;
     let own = record(&work, "sari", "1", Deed::Transferred("FT1")).await;
     assert!(own.is_err_and(|e| e.to_string().contains("another person")));
     assert_eq!(
@@ -166,6 +175,7 @@ async fn two_people_return_by_bank_what_no_api_returns_and_the_books_follow() {
     );
     shop.until(&Shop::end_of(id), "refunded{paid_after_cancel}").await;
     work.stop().await;
+    proves_itself(&shop).await;
     let told = "select string_agg(concat_ws(' ', state, proof, bank_reference, transferred_by), ', ' order by refund_id) from rekon.refunds";
     assert_eq!(shop.db.text(told).await, "refused, confirmed person FT26324XYZ joko");
     let numbers = "select count(distinct partner_refund_no) from rekon.refund_saga";

@@ -208,13 +208,13 @@ select t.id, t.account, format('#%s does not give its hash', min(u.seq)) as what
   join rekon.transactions t on t.id = u.transaction_id
  group by t.id, t.account";
 
-// Liveness: nobody asks about it any more, and nobody is told.
+// Liveness: nobody asks about it any more, and nobody is told. A transfer by hand waits for a person for as long as it takes.
 const NOTHING_IS_FORGOTTEN: &str = "-- store::sentinel::proofs::nothing_is_forgotten
 select t.id, t.account, 'it is pending, and nobody will ask about it' as what from rekon.transactions t
  where t.id = any($1) and t.state = 'pending' and t.next_check_at is null
 union all
 select t.id, t.account, format('refund %s is %s, and nobody will look at it', r.id, r.state) from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id
- where r.transaction_id = any($1) and r.state = 'sending' and r.next_at is null";
+ where r.transaction_id = any($1) and r.state = 'sending' and r.channel = 'api' and r.next_at is null";
 
 /// Runs a proof.
 pub(super) async fn run(tx: &mut Tx, proof: &Invariant, ids: &[i64]) -> Result<Vec<PgRow>, StoreError> {

@@ -11,18 +11,22 @@ const QUICK: &str = "rate = { per_second = 1000, burst = 100, concurrency = 32 }
     [accounts.doku-main.profile]\nrefund_repeat = \"safe\"\n";
 
 /// A shop with four people, each with a token from the binary itself.
-pub(super) struct Desk {
-    pub(super) shop: Shop,
+pub(crate) struct Desk {
+    pub(crate) shop: Shop,
     folder: tempfile::TempDir,
 }
 
-const BUDI: &str = "budi";
-const SARI: &str = "sari";
-const WATI: &str = "wati";
+pub(crate) const BUDI: &str = "budi";
+pub(crate) const SARI: &str = "sari";
+pub(crate) const WATI: &str = "wati";
 
 impl Desk {
-    pub(super) async fn open(sections: &str) -> Self {
-        let shop = Shop::open(QUICK, sections).await;
+    pub(crate) async fn open(sections: &str) -> Self {
+        Self::of(Shop::open(QUICK, sections).await)
+    }
+
+    /// The same in front of another shop.
+    pub(crate) fn of(shop: Shop) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("jobs.toml"), &shop.config_text).unwrap();
         let desk = Self { shop, folder };
@@ -47,7 +51,7 @@ impl Desk {
     }
 
     /// Runs the binary as somebody; nobody where the name is empty.
-    pub(super) fn run(&self, who: &str, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, who: &str, args: &[&str]) -> Run {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let env = self.shop.env();
         let mut env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

@@ -14,7 +14,7 @@ use crate::support::TestDb;
 
 /// How a run ended.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// The exit code.
     pub(super) code: i32,
     pub(super) stdout: String,
@@ -32,7 +32,7 @@ impl Run {
 
     /// Checks the exit code.
     #[track_caller]
-    pub(super) fn ends(self, code: i32) -> Self {
+    pub(crate) fn ends(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:#?}");
         self
     }
