@@ -157,7 +157,7 @@ declare
   changed constant text := 'rekon.transactions, rekon.sightings, rekon.refund_saga, rekon.refund_attempts, rekon.refund_budgets, rekon.account_controls, '
     'rekon.call_budgets, rekon.breakers, rekon.outages, rekon.notification_limits, rekon.provider_tokens, rekon.qr_cancels, '
     'rekon.people, rekon.tokens';
-  pruned constant text := 'rekon.raw_answers, rekon.runs, rekon.run_items, rekon.notifications, rekon.drift, rekon.pulled, rekon.violations';
+  pruned constant text := 'rekon.raw_answers, rekon.runs, rekon.run_items, rekon.notifications, rekon.drift, rekon.pulled, rekon.violations, rekon.idempotency_keys';
 begin
   perform pg_advisory_xact_lock(7236016, 4);
   if exists (select 1 from pg_roles where rolname = 'rekon_app') then

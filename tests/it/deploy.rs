@@ -46,7 +46,9 @@ fn holders<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
 fn pods() -> Vec<Value> {
     let documents: Vec<Value> = MANIFESTS.iter().flat_map(|path| documents(path)).collect();
     let mut found = Vec::new();
-    documents.iter().for_each(|document| holders(document, "containers", &mut found));
+    for document in &documents {
+        holders(document, "containers", &mut found);
+    }
     assert_eq!(found.len(), 3, "the daemon, the migration, the cron job");
     found.into_iter().cloned().collect()
 }
@@ -250,7 +252,9 @@ fn every_pod_is_as_small_as_it_can_be() {
 fn every_alert_leads_to_a_runbook_that_exists() {
     let rules = &documents("k8s/base/prometheusrule.yaml");
     let mut alerts = Vec::new();
-    rules.iter().for_each(|document| holders(document, "alert", &mut alerts));
+    for document in &rules {
+        holders(document, "alert", &mut alerts);
+    }
     assert!(alerts.len() > 10, "{}", alerts.len());
     for alert in alerts {
         let runbook = alert["annotations"]["runbook_url"].as_str().expect("a runbook");

@@ -1,8 +1,8 @@
 //! The one integration-test binary.
 
-mod architecture;
 #[cfg(test)]
 mod api;
+mod architecture;
 #[cfg(test)]
 mod budget_sql;
 #[cfg(test)]
@@ -16,13 +16,15 @@ mod constraints;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod cronjob;
+#[cfg(test)]
 mod day_report;
 #[cfg(test)]
-mod cronjob;
 mod dearest;
-mod deploy;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod deploy;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
@@ -33,6 +35,7 @@ mod fact_hash;
 mod fuzz;
 #[cfg(test)]
 mod logs;
+#[cfg(test)]
 mod money_out;
 #[cfg(test)]
 mod mutants;
@@ -45,15 +48,17 @@ mod process;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod reload;
+#[cfg(test)]
 mod replay;
-mod roles;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]
-mod races;
-#[cfg(test)]
 mod report;
+#[cfg(test)]
+mod roles;
 #[cfg(test)]
 mod sentinel;
 #[cfg(test)]

@@ -28,7 +28,8 @@ async fn try_as(db: &TestDb, role: &str, sql: &str) -> Result<(), String> {
     tx.execute(AssertSqlSafe(format!("set local role {role}"))).await.expect("the role is there");
     let said = tx.execute(AssertSqlSafe(sql.to_owned())).await;
     said.map(drop).map_err(|error| {
-        let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
+        let code =
+            error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
         format!("{code} {error}")
     })
 }

@@ -127,7 +127,7 @@ async fn status_and_lists_tell_people_and_scripts_the_same() {
     let status = worked.run(&["status", "--json"]).ends(0).json();
     assert_keys(
         &status,
-        "at at_risk backlog breakers_open last_runs refunds refunds_stopped states switches violations",
+        "at at_risk backlog breakers_open last_runs paused refunds refunds_stopped states switches violations",
     );
     assert_eq!(
         status["states"],
