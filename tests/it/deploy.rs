@@ -252,7 +252,7 @@ fn every_pod_is_as_small_as_it_can_be() {
 fn every_alert_leads_to_a_runbook_that_exists() {
     let rules = &documents("k8s/base/prometheusrule.yaml");
     let mut alerts = Vec::new();
-    for document in &rules {
+    for document in rules {
         holders(document, "alert", &mut alerts);
     }
     assert!(alerts.len() > 10, "{}", alerts.len());
