@@ -65,6 +65,9 @@ pub struct SettleReport {
 /// How long a row that could not be settled is left alone.
 const POISONED_WAIT: Duration = Duration::from_mins(5);
 
+/// Rows decided before other work of the thread has its turn.
+const TURN: usize = 16;
+
 /// Settles a group of answers.
 pub async fn settle(store: &Store, rulebook: &Rulebook, answers: &[Answered]) -> Result<SettleReport, EngineError> {
     match settle_group(store, rulebook, answers).await {
@@ -127,7 +130,11 @@ async fn settle_group(store: &Store, rulebook: &Rulebook, answers: &[Answered]) 
     let now = crate::store::now_in(&mut tx).await?;
     let mut written = Written::default();
     let mut report = SettleReport::default();
-    for row in &mut loaded {
+    for (nth, row) in loaded.iter_mut().enumerate() {
+        // Answers are waiting on this thread too: a group is decided in short turns.
+        if nth.is_multiple_of(TURN) {
+            tokio::task::yield_now().await;
+        }
         let Some(answers) = by_row.get(&row.case.order.id) else { continue };
         settle_row(&mut tx, row, answers, rulebook, now, &mut written, &mut report).await?;
     }
