@@ -1,9 +1,9 @@
 //! Hands out permission to call a provider. The truth is one row per account in Postgres, shared by every replica and
 //! every ad-hoc run; this process leases slots from it in small blocks and uses each at its time or not at all.
 //!
-//! A slot is good for `SLOT_TTL`; slots that nobody used by then are gone, so that idle time never turns into a burst.
-//! The burst that Postgres grants is smaller by the calls that fit into one `SLOT_TTL`: in any t seconds at most
-//! `burst + per_second · t` calls leave.
+//! A slot is good for a short while; slots that nobody used by then are gone, so that idle time never turns into a burst.
+//! The burst that Postgres grants is smaller by the calls that fit into that while: in any t seconds at most
+//! `burst + per_second · t` calls leave. Where the burst is large it pays for longer lives, and fewer blocks are leased.
 
 use std::{
     sync::{
@@ -23,8 +23,12 @@ use crate::store::{
     limits::{Ask, CallClass, Slots},
 };
 
-/// How long after its time a slot may still be used.
-pub const SLOT_TTL: Duration = Duration::from_millis(10);
+/// How long after its time a slot may still be used, at least.
+const TTL_MIN: Duration = Duration::from_millis(10);
+/// And at most: what is leased ahead is lost with a process that dies.
+const TTL_MAX: Duration = Duration::from_millis(100);
+/// A longer life than the least may cost so many parts of the burst.
+const TTL_OF_BURST: u32 = 16;
 /// How far ahead of now lent slots may lie.
 const NEAR: Duration = Duration::from_millis(250);
 /// By how much further a class reaches than the next one below it, or by one slot where that is more: while all of them want
@@ -105,6 +109,7 @@ struct Block {
     first: Option<Instant>,
     granted_at: Option<Instant>,
     spacing: Duration,
+    ttl: Duration,
     left: i32,
     used: i32,
     next_want: i32,
@@ -126,7 +131,7 @@ impl Block {
             let usable_from = nominal.max(self.granted_at?);
             self.first = nominal.checked_add(self.spacing);
             self.left = self.left.saturating_sub(1);
-            if usable_from + SLOT_TTL >= now {
+            if usable_from + self.ttl >= now {
                 self.used = self.used.saturating_add(1);
                 return Some(usable_from);
             }
@@ -136,12 +141,13 @@ impl Block {
         None
     }
 
-    fn fill(&mut self, slots: &Slots, spacing: Duration, now: Instant) {
+    fn fill(&mut self, slots: &Slots, spacing: Duration, ttl: Duration, now: Instant) {
         let offset = Duration::from_micros(slots.first_us.unsigned_abs());
         let first = if slots.first_us >= 0 { now.checked_add(offset) } else { now.checked_sub(offset) };
         self.first = Some(first.unwrap_or(now));
         self.granted_at = Some(now);
         self.spacing = spacing;
+        self.ttl = ttl;
         self.left = slots.granted;
         self.used = 0;
         self.next_want = slots.granted.saturating_mul(2);
@@ -198,7 +204,7 @@ impl Budget {
                 return Ok(());
             }
             tokio::time::sleep_until(at).await;
-            if Instant::now() <= at + SLOT_TTL && self.epoch.load(Ordering::Relaxed) == epoch {
+            if Instant::now() <= at + ttl(self.settings()) && self.epoch.load(Ordering::Relaxed) == epoch {
                 return Ok(());
             }
         }
@@ -235,7 +241,7 @@ impl Budget {
                 continue;
             }
             if slots.granted > 0 {
-                block.fill(&slots, micros(self.ask(class, 1).spacing_us), now);
+                block.fill(&slots, micros(self.ask(class, 1).spacing_us), ttl(self.settings()), now);
             } else {
                 block.next_want = 1;
                 tokio::time::sleep(micros(slots.retry_us)).await;
@@ -257,9 +263,8 @@ impl Budget {
 
     fn ask(&self, class: CallClass, want: i32) -> Ask {
         let settings = self.settings();
-        let per_second = i64::from(settings.per_second.max(1));
-        let spacing_us = 1_000_000_i64.checked_div(per_second).unwrap_or(1_000_000).max(1);
-        let ttl_us = i64::try_from(SLOT_TTL.as_micros()).unwrap_or(i64::MAX);
+        let spacing_us = micros_of(spacing(settings));
+        let ttl_us = micros_of(ttl(settings));
         let late = ttl_us.checked_div(spacing_us).unwrap_or(0).saturating_add(1);
         let burst = i64::from(settings.burst);
         // Too small a burst to pay for late slots: space the slots wider instead.
@@ -292,6 +297,20 @@ impl Budget {
             CallClass::Due => due,
         }
     }
+}
+
+/// Between two calls at the configured rate.
+fn spacing(settings: BudgetSettings) -> Duration {
+    Duration::from_secs(1).checked_div(settings.per_second.max(1)).unwrap_or(Duration::from_secs(1)).max(MICROSECOND)
+}
+
+/// The database counts no finer.
+const MICROSECOND: Duration = Duration::from_micros(1);
+
+/// How long after its time a slot may still be used.
+fn ttl(settings: BudgetSettings) -> Duration {
+    let paid_for = settings.burst.checked_div(TTL_OF_BURST).unwrap_or(0);
+    spacing(settings).saturating_mul(paid_for).clamp(TTL_MIN, TTL_MAX)
 }
 
 /// The configured block, or what the rate grants in `BLOCK_SPAN` where that is more: a block costs a commit.
@@ -330,4 +349,21 @@ fn micros_of(duration: Duration) -> i64 {
 
 fn micros(us: i64) -> Duration {
     Duration::from_micros(us.max(0).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(per_second: u32, burst: u32) -> BudgetSettings {
+        BudgetSettings { per_second, burst, reserve_percent: 20, block_max: 64 }
+    }
+
+    #[test]
+    fn a_slot_lives_as_long_as_a_sixteenth_of_the_burst_pays_for_within_bounds() {
+        assert_eq!(ttl(at(10, 10)), TTL_MIN);
+        assert_eq!(ttl(at(400, 320)), Duration::from_millis(50));
+        assert_eq!(ttl(at(100_000, 100_000)), Duration::from_micros(62_500));
+        assert_eq!(ttl(at(10, 1_000)), TTL_MAX);
+    }
 }

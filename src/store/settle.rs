@@ -145,11 +145,12 @@ const RAWS: &str = "-- store::settle::raws
 insert into rekon.raw_answers as r (hash, body) select * from unnest($1::bytea[], $2::bytea[])
 on conflict (hash) do update set last_at = clock_timestamp() where r.last_at < clock_timestamp() - interval '1 day'";
 
+// Sen to rupiah by a product: exact, and half the price of a quotient.
 const FACTS: &str = "-- store::settle::facts
 insert into rekon.facts (transaction_id, seq, source, call_id, observation, echo, response_code, latest_transaction_status, amount, currency,
                          fee_amount, payment_id, approval_code, paid_time, paid_time_raw, warnings, doubt, bad_weather, sent_at, answered_at,
                          raw_hash, profile_hash, unique_payment_id, hash)
-select u.tx, u.seq, u.source, u.call_id, u.observation, u.echo, u.code, u.status, u.amount::numeric / 100, u.currency, u.fee::numeric / 100,
+select u.tx, u.seq, u.source, u.call_id, u.observation, u.echo, u.code, u.status, u.amount * 0.01, u.currency, u.fee * 0.01,
        u.payment_id, u.approval, u.paid_time, u.paid_raw, string_to_array(u.warnings, ','), u.doubt, u.bad, u.sent_at, u.answered_at,
        u.raw_hash, u.profile, u.unique_payment, u.hash
   from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[],
@@ -169,13 +170,13 @@ select * from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::int[], $5::
 
 const POSTINGS: &str = "-- store::settle::postings
 insert into rekon.postings (transaction_id, entry_no, line, account, debit, credit)
-select u.tx, u.entry_no, u.line, u.account, greatest(u.sen, 0)::numeric / 100, greatest(-u.sen, 0)::numeric / 100
+select u.tx, u.entry_no, u.line, u.account, greatest(u.sen, 0) * 0.01, greatest(-u.sen, 0) * 0.01
   from unnest($1::bigint[], $2::int[], $3::smallint[], $4::text[], $5::bigint[]) as u(tx, entry_no, line, account, sen)";
 
 const ROWS: &str = "-- store::settle::rows
 update rekon.transactions t
    set state = u.state, flags = string_to_array(u.flags, ','), flags_open = string_to_array(u.flags_open, ','),
-       paid_amount = u.paid::numeric / 100, fee_amount = u.fee::numeric / 100, paid_at = u.paid_at, checks = t.checks + u.checks,
+       paid_amount = u.paid * 0.01, fee_amount = u.fee * 0.01, paid_at = u.paid_at, checks = t.checks + u.checks,
        last_checked_at = coalesce(u.last_checked_at, t.last_checked_at), next_check_at = u.next_check_at, seq = u.seq,
        closed_seq = u.closed_seq, journal_no = u.journal_no, journal_hash = u.journal_hash,
        lease_owner = case when u.release then null else t.lease_owner end, lease_until = case when u.release then null else t.lease_until end

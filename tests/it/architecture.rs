@@ -56,6 +56,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("metrics", &["telemetry", "providers", "store", "engine", "jobs", "web"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
+    ("mimalloc", &["main"]),
     // The bench measures a bare loop of the same client beside the whole one; a simulated provider knocks by itself.
     ("reqwest", &["providers/transport", "cli/bench", "sim/notifier"]),
     ("ring", &["config", "providers", "engine", "sim"]),

@@ -39,7 +39,12 @@ async fn all_end_in_order(daemons: Vec<Daemon>) {
 
 /// So many payments that are paid when they are asked about, due at the same moment; their references.
 async fn sell(shop: &Shop, count: usize, more: &str) -> Vec<String> {
-    let references: Vec<String> = (0..count).map(|n| format!("INV{n:04}")).collect();
+    sell_from(shop, 0, count, more).await
+}
+
+/// The same, with numbers from `first` on.
+async fn sell_from(shop: &Shop, first: usize, count: usize, more: &str) -> Vec<String> {
+    let references: Vec<String> = (first..).take(count).map(|n| format!("INV{n:04}")).collect();
     for reference in &references {
         let payment = SimPayment { reference_no: format!("R-{reference}"), ..SimPayment::exact(reference, 5_000_000) };
         shop.sim.world().add_payment(payment).expect("it is new");
@@ -85,6 +90,25 @@ async fn three_replicas_ask_everybody_once_and_keep_the_budget_at_the_providers_
     assert_eq!(tokens, 1, "one process fetched the token of all three");
     // A busy machine loses slots; half of them lost is a mistake in how they are handed out.
     assert!(used_percent > 50, "only {used_percent} % of the budget was used while rows were due");
+}
+
+/// A large burst pays for slots that live longer: five times as long as the least, here.
+const WIDE: CallBudget = CallBudget { per_second: 400, burst: 320 };
+const AT_FOUR_HUNDRED: &str = "rate = { per_second = 400, burst = 320, concurrency = 32 }\ntimeout = \"5s\"\n\
+    [accounts.doku-main.ladder]\ndefault = [\"1s\"]\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_that_live_longer_do_not_exceed_the_budget_either() {
+    let shop = Shop::open(AT_FOUR_HUNDRED, SECTIONS).await;
+    let daemons = replicas(&shop, 3).await;
+    sell(&shop, 1500, "null").await;
+    shop.until("select count(*) from rekon.transactions where state = 'paid'", "1500").await;
+    // The burst has come back meanwhile, and whoever comes next may use it.
+    sell_from(&shop, 1500, 500, "null").await;
+    shop.until("select count(*) from rekon.transactions where state = 'paid'", "2000").await;
+    all_end_in_order(daemons).await;
+    assert_eq!(shop.sim.world().max_excess(CLIENT, WIDE, 5), 0, "the budget was exceeded");
+    assert_eq!(shop.db.text("select sum(checks) from rekon.transactions").await, "2000");
 }
 
 #[tokio::test(flavor = "multi_thread")]
