@@ -4,6 +4,8 @@
 //! Base units, `_total` on counters, money in `_rupiah`, and no label that grows with the number of payments. Counters and
 //! histograms belong to one process; what the database knows is read from it at scrape and never kept by the code.
 
+use std::collections::BTreeSet;
+
 use super::number::Buckets;
 
 /// One metric.
@@ -66,6 +68,10 @@ pub enum Words {
     RefundStates,
     /// States of refunds that are not at their end.
     LiveRefundStates,
+    /// Templates of the paths that are answered, and [`UNROUTED`].
+    Routes,
+    /// Methods that some path answers, and [`OTHER_METHOD`].
+    Methods,
     /// Words of this room.
     Own(&'static [&'static str]),
     /// Not known before: the version, the loops' names. Few by nature, and nothing to start at zero.
@@ -76,6 +82,11 @@ pub enum Words {
 pub const UNCONFIGURED: &str = "(unconfigured)";
 /// The flag label of an exception without an open flag; there should be none.
 pub const UNFLAGGED: &str = "(none)";
+
+/// The route label of a request that nobody answers: an unknown path, or a method that its path does not know.
+pub const UNROUTED: &str = "(none)";
+/// The method label of the same.
+pub const OTHER_METHOD: &str = "other";
 
 /// The words that come from outside this room: configured names, and the domain's own.
 #[derive(Debug, Clone, Default)]
@@ -98,6 +109,8 @@ pub struct Vocabulary {
     pub refund_states: Vec<&'static str>,
     /// States of refunds that are not at their end.
     pub live_refund_states: Vec<&'static str>,
+    /// What is answered over HTTP: method and template of the path.
+    pub requests: Vec<(&'static str, &'static str)>,
 }
 
 impl Vocabulary {
@@ -116,6 +129,8 @@ impl Vocabulary {
             Words::FlagsOrNone => self.flags.iter().copied().chain([UNFLAGGED]).collect(),
             Words::RefundStates => self.refund_states.clone(),
             Words::LiveRefundStates => self.live_refund_states.clone(),
+            Words::Routes => self.distinct(|(_, route)| route, UNROUTED),
+            Words::Methods => self.distinct(|(method, _)| method, OTHER_METHOD),
             Words::Own(words) => words.to_vec(),
             Words::Open => Vec::new(),
         }
@@ -132,8 +147,24 @@ impl Vocabulary {
                     .map(move |value| start.iter().copied().chain([*value]).collect::<Vec<&str>>())
                     .collect::<Vec<_>>()
             };
-            sofar.iter().flat_map(grown).collect()
+            let mut combinations: Vec<_> = sofar.iter().flat_map(grown).collect();
+            if label.words == Words::Methods {
+                combinations.retain(|of| self.is_answered(of));
+            }
+            combinations
         })
+    }
+
+    /// A route and its method, which every metric has side by side and first: is there such a request?
+    fn is_answered(&self, combination: &[&str]) -> bool {
+        let [route, method, ..] = combination else { return false };
+        let is_one = |&(known, at): &(&str, &str)| known == *method && at == *route;
+        self.requests.iter().any(is_one) || (*route == UNROUTED && *method == OTHER_METHOD)
+    }
+
+    fn distinct(&self, part: impl Fn((&'static str, &'static str)) -> &'static str, rest: &'static str) -> Vec<&str> {
+        let words: BTreeSet<&str> = self.requests.iter().map(|request| part(*request)).collect();
+        words.into_iter().chain([rest]).collect()
     }
 }
 
@@ -161,6 +192,9 @@ const NOTIFIED: Label = Label {
 /// Not `job`: Prometheus writes its own there, and ours would be read as `exported_job`.
 const JOB: Label = Label { name: "calendar_job", words: Words::Own(JOBS) };
 const WORKER: Label = Label { name: "worker", words: Words::Own(&["check", "refund", "command", "webhook"]) };
+
+const ROUTE: Label = Label { name: "route", words: Words::Routes };
+const METHOD: Label = Label { name: "method", words: Words::Methods };
 
 /// The jobs on the calendar, as `runs.job` names them.
 pub const JOBS: &[&str] = &["daily", "prune", "seal"];
@@ -193,6 +227,8 @@ pub const INVARIANTS: &[&str] = &[
 const CALL_SECONDS: Buckets = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Fractions of a millisecond to seconds: one database transaction.
 const SETTLE_SECONDS: Buckets = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// A millisecond to the longest time of a request.
+const REQUEST_SECONDS: Buckets = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 /// One row to the largest group.
 const GROUP_ROWS: Buckets = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0];
 /// No wait to a minute and a half.
@@ -268,6 +304,11 @@ catalogue! {
         "Time of one run of a calendar job.";
     SENTINEL_SECONDS = "rekon_sentinel_pass_seconds" Kind::Histogram(JOB_SECONDS), [],
         "Time of one pass of the invariant sentinel in this process.";
+    HTTP_REQUESTS = "rekon_http_requests_total" Kind::Counter,
+        [ROUTE, METHOD, Label { name: "status", words: Words::Own(&["2xx", "4xx", "5xx"]) }],
+        "Requests answered by this process: API, notifications, probes, scrapes.";
+    HTTP_SECONDS = "rekon_http_request_seconds" Kind::Histogram(REQUEST_SECONDS), [ROUTE, METHOD],
+        "Time from a request's head to its answer's head.";
     GAUGE_READS = "rekon_gauge_reads_total" Kind::Counter, [Label { name: "outcome", words: Words::Own(&["done", "failed"]) }],
         "Times that the database's gauges were read for a scrape.";
     DATABASE_UP = "rekon_database_up" Kind::ProcessGauge, [],

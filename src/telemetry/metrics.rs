@@ -271,6 +271,12 @@ pub fn sentinel_pass(took: Duration) {
     histogram(c::SENTINEL_SECONDS, &[]).record(took);
 }
 
+/// A request was answered. Route and method are words of the vocabulary, never what the caller wrote; `status` is 2xx, 4xx or 5xx.
+pub fn http_request(route: &str, method: &str, status: &'static str, took: Duration) {
+    counter(c::HTTP_REQUESTS, &[route, method, status]).increment(1);
+    histogram(c::HTTP_SECONDS, &[route, method]).record(took);
+}
+
 /// The database's gauges were read, or could not be.
 pub fn gauges_read(done: bool) {
     counter(c::GAUGE_READS, &[if done { "done" } else { "failed" }]).increment(1);

@@ -4,6 +4,7 @@
 //! from the first moment on, also while the database is not there yet.
 
 mod api;
+mod counted;
 mod notify;
 mod probes;
 mod problem;

@@ -8,14 +8,14 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
 use tracing::{Instrument as _, Span};
 
-use super::{PROBLEM, Problem, WebParts, WebState, api, notify, probes, scrape};
+use super::{PROBLEM, Problem, WebParts, WebState, api, counted, notify, probes, scrape};
 use crate::telemetry::{metrics::ProcessMetrics, trace::TraceId};
 
 /// How often histograms are folded; without it they grow until somebody scrapes.
@@ -94,20 +94,37 @@ async fn keep_up(metrics: ProcessMetrics) {
     }
 }
 
+/// A path's template, its methods, and who answers.
+pub(super) type Route = (&'static str, &'static [&'static str], MethodRouter<WebState>);
+
+/// Every route that is not of the API.
+fn table() -> Vec<Route> {
+    vec![
+        ("/healthz", &["GET"], get(probes::healthz)),
+        ("/readyz", &["GET"], get(probes::readyz)),
+        ("/metrics", &["GET"], get(scrape::metrics)),
+        ("/notify/doku/{account}", &["POST"], post(notify::doku)),
+    ]
+}
+
+/// Everything that is answered: methods and templates of paths.
+pub(super) fn requests() -> Vec<(&'static str, &'static str)> {
+    let every = table().into_iter().chain(api::table());
+    every.flat_map(|(path, methods, _)| methods.iter().map(move |method| (*method, path))).collect()
+}
+
 fn routes(parts: WebParts) -> Router {
     let body_max = parts.limits.body_max;
     let state = WebState::new(parts);
-    Router::new()
-        .route("/healthz", get(probes::healthz))
-        .route("/readyz", get(probes::readyz))
-        .route("/metrics", get(scrape::metrics))
-        .route("/notify/doku/{account}", post(notify::doku))
-        .merge(api::routes())
+    let every = table().into_iter().chain(api::table());
+    every
+        .fold(Router::new(), |router, (path, _, handlers)| router.route(path, handlers))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(body_max))
         .layer(middleware::from_fn_with_state(state.clone(), bounds))
+        .layer(middleware::from_fn_with_state(state.clone(), counted::counted))
         .with_state(state)
 }
 

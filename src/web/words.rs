@@ -1,5 +1,6 @@
 //! The domain's words as label values: the one place where the catalogue of metrics and the domain meet.
 
+use super::server;
 use crate::{
     domain::{
         explain::Rule,
@@ -30,5 +31,6 @@ pub fn vocabulary(accounts: Vec<String>) -> Vocabulary {
             .filter(|state| state.is_unsent() || state.holds_reservation())
             .map(RefundState::as_str)
             .collect(),
+        requests: server::requests(),
     }
 }

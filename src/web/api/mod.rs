@@ -15,13 +15,12 @@ mod transactions;
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
     http::header,
     response::IntoResponse,
-    routing::{MethodRouter, get, post},
+    routing::{get, post},
 };
 
-use super::WebState;
+use super::server::Route;
 use crate::{
     config::ApiLimits,
     engine::{bus::Bus, health::AccountTerms, import::ImportRules, rulebook::Rulebook},
@@ -47,24 +46,24 @@ pub struct ApiParts {
 /// A request under an Idempotency-Key that has no answer so much later than its longest time died with its process.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Every route: its path and who answers.
-fn table() -> Vec<(&'static str, MethodRouter<WebState>)> {
+/// Every route of the API.
+pub(super) fn table() -> Vec<Route> {
     vec![
-        ("/api/v1/transactions", get(transactions::list).post(transactions::create)),
-        ("/api/v1/transactions/{ref}", get(transactions::by_reference)),
-        ("/api/v1/transactions/{account}/{ref}", get(transactions::show)),
-        ("/api/v1/transactions/{account}/{ref}/recheck", post(transactions::recheck)),
-        ("/api/v1/refunds", get(refunds::list).post(refunds::propose)),
-        ("/api/v1/refunds/{id}", get(refunds::show)),
-        ("/api/v1/refunds/{id}/approve", post(refunds::approve)),
-        ("/api/v1/refunds/{id}/deny", post(refunds::deny)),
-        ("/api/v1/exceptions", get(exceptions::list)),
-        ("/api/v1/exceptions/{account}/{ref}/assign", post(exceptions::assign)),
-        ("/api/v1/exceptions/{account}/{ref}/resolve", post(exceptions::resolve)),
-        ("/api/v1/runs", get(runs::list).post(runs::create)),
-        ("/api/v1/runs/{id}", get(runs::show)),
-        ("/api/v1/accounts", get(runs::accounts)),
-        ("/api/v1/openapi.json", get(describe)),
+        ("/api/v1/transactions", &["GET", "POST"], get(transactions::list).post(transactions::create)),
+        ("/api/v1/transactions/{ref}", &["GET"], get(transactions::by_reference)),
+        ("/api/v1/transactions/{account}/{ref}", &["GET"], get(transactions::show)),
+        ("/api/v1/transactions/{account}/{ref}/recheck", &["POST"], post(transactions::recheck)),
+        ("/api/v1/refunds", &["GET", "POST"], get(refunds::list).post(refunds::propose)),
+        ("/api/v1/refunds/{id}", &["GET"], get(refunds::show)),
+        ("/api/v1/refunds/{id}/approve", &["POST"], post(refunds::approve)),
+        ("/api/v1/refunds/{id}/deny", &["POST"], post(refunds::deny)),
+        ("/api/v1/exceptions", &["GET"], get(exceptions::list)),
+        ("/api/v1/exceptions/{account}/{ref}/assign", &["POST"], post(exceptions::assign)),
+        ("/api/v1/exceptions/{account}/{ref}/resolve", &["POST"], post(exceptions::resolve)),
+        ("/api/v1/runs", &["GET", "POST"], get(runs::list).post(runs::create)),
+        ("/api/v1/runs/{id}", &["GET"], get(runs::show)),
+        ("/api/v1/accounts", &["GET"], get(runs::accounts)),
+        ("/api/v1/openapi.json", &["GET"], get(describe)),
     ]
 }
 
@@ -76,14 +75,9 @@ async fn describe() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)
 }
 
-/// The routes of the API.
-pub(super) fn routes() -> Router<WebState> {
-    table().into_iter().fold(Router::new(), |router, (path, handlers)| router.route(path, handlers))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use serde_json::Value;
 
@@ -99,10 +93,16 @@ mod tests {
     }
 
     #[test]
-    fn the_document_names_every_path_of_the_router_and_no_other() {
+    fn the_document_names_every_path_and_method_of_the_router_and_no_other() {
         let document = document();
-        let documented: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(documented, table().iter().map(|(path, _)| *path).collect());
+        let methods = |of: &Value| -> BTreeSet<String> {
+            let all = ["get", "put", "post", "delete", "patch", "head", "options", "trace"];
+            of.as_object().unwrap().keys().filter(|key| all.contains(&key.as_str())).map(|m| m.to_uppercase()).collect()
+        };
+        let documented: BTreeMap<&str, BTreeSet<String>> =
+            document["paths"].as_object().unwrap().iter().map(|(path, of)| (path.as_str(), methods(of))).collect();
+        let known = |methods: &[&str]| methods.iter().map(|method| (*method).to_owned()).collect();
+        assert_eq!(documented, table().iter().map(|(path, methods, _)| (*path, known(methods))).collect());
     }
 
     #[test]

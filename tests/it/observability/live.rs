@@ -253,7 +253,7 @@ async fn oddities(story: &mut Story) {
     story.ends(&names).await;
 }
 
-/// Refunds held back by an answer, by a person and by a limit; each ends with two people.
+/// Held back by an answer, by a person's switch, by his pause and by a limit; refunds go on with two people, the pause ends with one.
 async fn held_back(story: &mut Story) {
     story.expect(paid("STRANGE", 15_000_000).refunding([RefundBehaviour::WrongAmount { amount_sen: 1 }])).await;
     story.fires("a refund's answer names another amount", &["RekonRefundsStopped"]).await;
@@ -268,6 +268,10 @@ async fn held_back(story: &mut Story) {
     story.fires("the kill switch is turned", &["RekonSwitchLowered"]).await;
     story.by_two(&["switch", "set", "doku-main", "auto", "--reason", "over"]);
     story.ends(&["RekonSwitchLowered"]).await;
+    story.desk.run(WATI, &["providers", "pause", "doku-main", "--reason", "maintenance until eleven"]).ends(0);
+    story.fires("a person pauses the account", &["RekonAccountPaused"]).await;
+    story.desk.run(WATI, &["providers", "resume", "doku-main", "--reason", "over"]).ends(0);
+    story.ends(&["RekonAccountPaused"]).await;
     for n in 0..5 {
         story.expect(paid(&format!("RUSH-{n}"), 15_000_000)).await;
     }

@@ -120,7 +120,33 @@ fn count_everything_once() {
         metrics::job_ended("daily", outcome, SECOND);
     }
     metrics::sentinel_pass(SECOND);
+    metrics::http_request("/readyz", "GET", "2xx", SECOND);
     metrics::gauges_read(false);
+}
+
+/// Whoever invents paths must not invent series.
+#[tokio::test]
+async fn requests_are_counted_by_the_template_of_their_path_and_inventions_all_under_one() {
+    let db = TestDb::new().await;
+    let house = House::open(Some(db.store.clone())).await;
+    let count = |scrape: &super::house::Scrape, route: &str, method: &str, status: &str| {
+        scrape.whole(&format!("rekon_http_requests_total{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}}"))
+    };
+    let before = house.scrape().await;
+    assert_eq!(house.get("/api/v1/transactions/INV-7").await.status, 401);
+    assert_eq!(house.get("/wp-login.php?q=1").await.status, 404);
+    assert_eq!(house.get("/notify/doku/shop").await.status, 405);
+    let after = house.scrape().await;
+    for (route, method, status, least) in
+        [("/api/v1/transactions/{ref}", "GET", "4xx", 1), ("(none)", "other", "4xx", 2), ("/metrics", "GET", "2xx", 1)]
+    {
+        // Other tests of this process are counted too.
+        let more = count(&after, route, method, status) - count(&before, route, method, status);
+        assert!(more >= least, "{method} {route} {status}: {more} more");
+    }
+    assert!(!after.samples.keys().any(|sample| sample.contains("INV-7") || sample.contains("wp-login")));
+    let timed = "rekon_http_request_seconds_count{method=\"GET\",route=\"/api/v1/transactions/{ref}\"}";
+    assert!(after.whole(timed) > before.whole(timed));
 }
 
 #[tokio::test]
