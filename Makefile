@@ -1,11 +1,15 @@
 # Short names for what one does every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check fix bench soak mutants api db deploy-check observe boards
+.PHONY: help setup test demo check fix bench soak replicas load flat mutants api db deploy-check observe boards
 
 # The soak's dice and size: make soak SEED=7 PAYMENTS=20000 STEPS=1000000
 SEED ?= 20261120
 PAYMENTS ?= 100000
 STEPS ?= 10000000
+# What is killed how often: make replicas SECONDS=60 REPLICAS=2 KILL_EVERY=5
+REPLICAS ?= 4
+KILL_EVERY ?= 10
+RATE ?= 500
 
 help: ## list these names
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -41,8 +45,18 @@ bench: setup ## what a check costs, as a ratio (release build)
 	cargo run --release -- bench
 
 soak: setup ## every fault we know on whole processes: 10^5 payments, then 10^7 steps of the pure core (SEED=, PAYMENTS=, STEPS=)
-	REKON_SOAK_SEED=$(SEED) REKON_SOAK_PAYMENTS=$(PAYMENTS) cargo test --release --test it soak:: -- --nocapture
+	REKON_SOAK_SEED=$(SEED) REKON_SOAK_PAYMENTS=$(PAYMENTS) cargo test --release --test it soak::under -- --nocapture
 	REKON_SOAK_SEED=$(SEED) REKON_SOAK_STEPS=$(STEPS) cargo test --release --lib decide::tests::soak -- --nocapture
+
+replicas: setup ## replicas on one Postgres, one killed -9 every few seconds: nothing lost or doubled, the budget kept (SECONDS=300, REPLICAS=4, KILL_EVERY=10)
+	REKON_REPLICAS_SECS=$(or $(SECONDS),300) REKON_REPLICAS=$(REPLICAS) REKON_KILL_EVERY=$(KILL_EVERY) REKON_SOAK_SEED=$(SEED) \
+	  cargo test --release --test it soak::replicas:: -- --nocapture
+
+load: setup ## the API at so many requests a second, half of them new payments, beside a working sweep (RATE=500, SECONDS=60)
+	REKON_LOAD_RATE=$(RATE) REKON_LOAD_SECS=$(or $(SECONDS),60) cargo test --release --test it soak::load:: -- --nocapture
+
+flat: setup ## what a check, a claim, a scrape, a look and memory cost with 10^4, 10^5 and 10^6 pending rows (release build)
+	cargo run --release -- bench --flat
 
 mutants: setup ## put each historic bug in, and see a test fail on money or state
 	./tests/mutants/run

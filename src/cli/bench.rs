@@ -4,6 +4,7 @@
 //! Absent on purpose: passing or failing. Figures of a shared machine vary; whoever reads the table judges.
 
 mod figures;
+mod flat;
 mod loops;
 mod machine;
 mod pending;
@@ -47,6 +48,9 @@ pub(crate) struct Bench {
     /// Smaller and rougher: at most 2 rounds of 2 seconds, a tenth of the rows
     #[arg(long)]
     quick: bool,
+    /// Only what may grow with the number of pending rows: 10^4, 10^5 and 10^6 of them; with --quick without the last
+    #[arg(long)]
+    flat: bool,
 }
 
 /// How much is measured.
@@ -77,6 +81,9 @@ impl Bench {
         // Children are started by the main thread and end with it.
         let place = Place::open(context.config()?)?;
         let instant = SimProcess::start(&place, "instant", 0)?;
+        if self.flat {
+            return flatness(context, place, instant, if self.quick { 2 } else { 3 }, extent.rounds);
+        }
         let slow = SimProcess::start(&place, "slow", SLOW_MS)?;
         let figures =
             until_signal(OnSignal::Abandon, async |_stop| measure(context.out, &place, &instant, &slow, extent).await)?;
@@ -85,6 +92,17 @@ impl Bench {
         context.out.document(&figures, || table::text(&figures))?;
         Ok(Exit::Clean)
     }
+}
+
+/// The table over the numbers of pending rows.
+fn flatness(context: &Context, place: Place, sim: SimProcess, sizes: usize, rounds: u32) -> Result<Exit, Failure> {
+    let flat = until_signal(OnSignal::Abandon, async |_stop| {
+        flat::measure(&place, &sim, sizes, rounds, |text| context.out.say(text)).await
+    })?;
+    drop(sim);
+    place.close()?;
+    context.out.document(&flat, || flat::text(&flat))?;
+    Ok(Exit::Clean)
 }
 
 async fn measure(

@@ -117,7 +117,7 @@ impl Command {
             Self::Reconcile(command) => command.run(context),
             Self::Migrate(command) => command.run(context),
             Self::Import(command) => command.run(context),
-            Self::Status(_) => status::Status::run(context),
+            Self::Status(command) => command.run(context),
             Self::Explain(command) => command.run(context),
             Self::Recheck(command) => command.run(context),
             Self::Transactions(command) => command.run(context),

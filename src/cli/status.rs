@@ -8,24 +8,28 @@ use crate::{
         switch,
     },
     domain::{order::secs_between, state::State},
-    store::reads::overview::{Overview, StateCount},
+    store::reads::overview::{DUE_MAX, Overview, StateCount},
 };
 
 /// Show where everything stands on one screen
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: rekon status --json")]
-pub(crate) struct Status {}
+pub(crate) struct Status {
+    /// Count what is at rest too: reads every payment and refund there ever was
+    #[arg(long)]
+    all: bool,
+}
 
 impl Status {
-    pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
-        let overview = context.with_database(async |session| Ok(session.store.overview().await?))?;
-        context.out.document(&overview, || screen(&overview))?;
+    pub(crate) fn run(&self, context: &Context) -> Result<Exit, Failure> {
+        let overview = context.with_database(async |session| Ok(session.store.overview(self.all).await?))?;
+        context.out.document(&overview, || screen(&overview, self.all))?;
         Ok(Exit::Clean)
     }
 }
 
-fn screen(overview: &Overview) -> String {
-    let mut parts = vec![format!("As of {}", wib(overview.at)), accounts(overview)];
+fn screen(overview: &Overview, all: bool) -> String {
+    let mut parts = vec![format!("As of {}", wib(overview.at)), accounts(overview, all)];
     if !overview.at_risk.is_empty() {
         let rows = overview
             .at_risk
@@ -67,12 +71,17 @@ fn screen(overview: &Overview) -> String {
     parts.join("\n\n")
 }
 
-fn accounts(overview: &Overview) -> String {
+/// States of rows that are not at rest.
+const OPEN: [State; 4] = [State::Pending, State::Held, State::Refunding, State::Review];
+
+fn accounts(overview: &Overview, all: bool) -> String {
     if overview.states.is_empty() {
-        return "No payments yet: `rekon import FILE.csv` brings the first.".to_owned();
+        let hint = "`rekon import FILE.csv` brings payments, `rekon status --all` counts those that are at rest.";
+        return format!("No payment is open: {hint}");
     }
+    let shown = if all { State::ALL.to_vec() } else { OPEN.to_vec() };
     let mut header = vec!["account"];
-    header.extend(State::ALL.map(State::as_str));
+    header.extend(shown.iter().map(|state| state.as_str()));
     header.extend(["exceptions", "overdue", "oldest overdue"]);
     let mut names: Vec<&str> = overview.states.iter().map(|count| count.account.as_str()).collect();
     names.dedup();
@@ -83,9 +92,10 @@ fn accounts(overview: &Overview) -> String {
         };
         let waits = overview.backlog.iter().find(|backlog| backlog.account == account);
         let mut row = vec![account.to_owned()];
-        row.extend(State::ALL.map(count));
+        row.extend(shown.iter().map(|state| count(*state)));
         row.push(waits.map_or(0, |backlog| backlog.exceptions).to_string());
-        row.push(waits.map_or(0, |backlog| backlog.due).to_string());
+        let due = waits.map_or(0, |backlog| backlog.due);
+        row.push(if due < DUE_MAX { due.to_string() } else { format!("{due} or more") });
         let oldest = waits.and_then(|backlog| backlog.oldest_due_at);
         row.push(oldest.map_or_else(|| "-".to_owned(), |at| span(secs_between(at, overview.at))));
         row

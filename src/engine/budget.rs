@@ -29,8 +29,9 @@ const TTL_MIN: Duration = Duration::from_millis(10);
 const TTL_MAX: Duration = Duration::from_millis(100);
 /// A longer life than the least may cost so many parts of the burst.
 const TTL_OF_BURST: u32 = 16;
-/// How far ahead of now lent slots may lie.
-const NEAR: Duration = Duration::from_millis(250);
+/// How far ahead of now lent slots may lie: long beside a commit, and no longer, because a process that is killed takes with it
+/// the slots that it holds. All replicas together hold what the rate grants in this time.
+const NEAR: Duration = Duration::from_millis(100);
 /// By how much further a class reaches than the next one below it, or by one slot where that is more: while all of them want
 /// more than their reserve, what is lent goes to the one above.
 const AHEAD: Duration = Duration::from_millis(25);

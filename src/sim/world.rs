@@ -257,8 +257,8 @@ impl World {
         format!("QRISR{:08}", self.refund_sequence.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Microseconds since the start.
-    pub(super) fn now_micros(&self) -> u64 {
+    /// Microseconds since the start: the clock of [`Arrival::at_micros`].
+    pub fn now_micros(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 

@@ -69,6 +69,11 @@ impl Span {
         self.cpu_per(self.worker_ms.saturating_add(self.postgres_ms))
     }
 
+    /// CPU microseconds of Postgres for each.
+    pub(super) fn postgres_us(&self) -> u64 {
+        self.cpu_per(self.postgres_ms)
+    }
+
     fn cpu_per(&self, millis: u64) -> u64 {
         millis.saturating_mul(1000).checked_div(self.done).unwrap_or(0)
     }

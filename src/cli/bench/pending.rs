@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::{SocketAddr, TcpListener},
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -56,13 +57,13 @@ pub(super) struct Pending {
 }
 
 /// A database and how far its references have come.
-struct Shelf {
-    store: Store,
+pub(super) struct Shelf {
+    pub(super) store: Store,
     next: i64,
 }
 
 impl Shelf {
-    async fn new(place: &Place, name: &'static str, pending: i64, due: i64) -> Result<Self, Failure> {
+    pub(super) async fn new(place: &Place, name: &'static str, pending: i64, due: i64) -> Result<Self, Failure> {
         let store = place.database(name).await?;
         store.count_instances_from(pending).await?;
         let waiting = pending.saturating_sub(due);
@@ -72,11 +73,13 @@ impl Shelf {
         Ok(Self { store, next: 0 })
     }
 
-    /// Makes as many rows due as every pass has.
-    async fn fill(&mut self, sim: &SimProcess, is_known: bool, due: i64) -> Result<(), Failure> {
-        if !is_known {
-            sim.register(PREFIX, self.next, due, AMOUNT_SEN).await?;
-        }
+    /// Tells the provider of the next rows: once for all databases that stand at the same number.
+    pub(super) async fn announce(&self, sim: &SimProcess, due: i64) -> Result<(), Failure> {
+        sim.register(PREFIX, self.next, due, AMOUNT_SEN).await
+    }
+
+    /// Makes as many rows due, which the provider knows.
+    pub(super) async fn fill(&mut self, due: i64) -> Result<(), Failure> {
         self.store.supply(&supply(PREFIX, self.next, due)).await?;
         self.next = self.next.saturating_add(due);
         self.store.settle_down().await?;
@@ -96,13 +99,19 @@ pub(super) async fn compare(place: &Place, sim: &SimProcess, extent: Extent) -> 
     let mut many = Shelf::new(place, "many", extent.pending_many, extent.due).await?;
     let mut pairs = Vec::new();
     for _ in 0..extent.rounds.saturating_mul(PASSES) {
-        few.fill(sim, false, extent.due).await?;
-        many.fill(sim, true, extent.due).await?;
+        few.announce(sim, extent.due).await?;
+        few.fill(extent.due).await?;
+        many.fill(extent.due).await?;
         let one = pass(&few.store, &config, watched).await?;
         let other = pass(&many.store, &config, watched).await?;
         pairs.push((one, other));
     }
-    let (idle_kb, sweep_kb, swept) = daemon(place, sim, &mut many, extent.due.saturating_mul(3)).await?;
+    let daemon = Daemon::start(place, sim, "many")?;
+    let idle_kb = daemon.idle_kb().await?;
+    let swept = extent.due.saturating_mul(3);
+    many.announce(sim, swept).await?;
+    let sweep_kb = daemon.sweep_kb(&mut many, swept).await?;
+    drop(daemon);
     few.store.close().await;
     many.store.close().await;
     let ratios = pairs.iter().map(|(one, other)| Permille::of(other.own_us(), one.own_us()));
@@ -119,7 +128,7 @@ pub(super) async fn compare(place: &Place, sim: &SimProcess, extent: Extent) -> 
 }
 
 /// Works until nothing is due.
-async fn pass(store: &Store, config: &Config, watched: Watched) -> Result<Span, Failure> {
+pub(super) async fn pass(store: &Store, config: &Config, watched: Watched) -> Result<Span, Failure> {
     let engine = Engine::start(store.clone(), config, CallClass::Due, &[], Heartbeats::new()).await?;
     let ctx = Arc::clone(&engine.ctx);
     let from = store.now().await?;
@@ -151,42 +160,59 @@ async fn until_nothing_is_due(store: &Store) -> Result<(), Failure> {
 }
 
 /// A child that ends with its owner.
-struct Daemon(Child);
+pub(super) struct Daemon {
+    child: Child,
+    /// Where it answers over HTTP.
+    pub(super) address: SocketAddr,
+}
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if let Err(error) = self.0.kill().and_then(|()| self.0.wait().map(drop)) {
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait().map(drop)) {
             tracing::warn!(%error, "the daemon could not be ended");
         }
     }
 }
 
-/// Memory of `rekon serve` over the larger database: idle, and at most after a sweep.
-async fn daemon(place: &Place, sim: &SimProcess, many: &mut Shelf, due: i64) -> Result<(u64, u64, i64), Failure> {
-    let file = place.folder().join("jobs.toml");
-    let text = format!(
-        "[database]\nurl = {{ env = \"REKON_BENCH_DATABASE\" }}\n[server]\nlisten = \"127.0.0.1:0\"\n{}",
-        sim.configuration(64)
-    );
-    fs::write(&file, text).map_err(|source| Failure::File { path: file.display().to_string(), source })?;
-    let child = Command::new(std::env::current_exe().map_err(Failure::Runtime)?)
-        .args(["serve", "--config"])
-        .arg(&file)
-        .env("REKON_BENCH_DATABASE", place.url("many"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .map_err(Failure::Runtime)?;
-    let daemon = Daemon(child);
-    let pid = daemon.0.id();
-    tokio::time::sleep(IDLE_AFTER).await;
-    let idle_kb = machine::memory_kb(pid, "VmRSS");
-    if idle_kb == 0 {
-        return Err(Failure::NotFound("`rekon serve` did not stay up: its memory cannot be read".to_owned()));
+impl Daemon {
+    /// `rekon serve` over one of the databases.
+    pub(super) fn start(place: &Place, sim: &SimProcess, name: &str) -> Result<Self, Failure> {
+        // Free a moment ago; nobody else on this machine is told of it.
+        let address =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(Failure::Runtime)?;
+        let file = place.folder().join("jobs.toml");
+        let text = format!(
+            "[database]\nurl = {{ env = \"REKON_BENCH_DATABASE\" }}\n[server]\nlisten = \"{address}\"\n{}",
+            sim.configuration(64)
+        );
+        fs::write(&file, text).map_err(|source| Failure::File { path: file.display().to_string(), source })?;
+        let child = Command::new(std::env::current_exe().map_err(Failure::Runtime)?)
+            .args(["serve", "--config"])
+            .arg(&file)
+            .env("REKON_BENCH_DATABASE", place.url(name))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(Failure::Runtime)?;
+        Ok(Self { child, address })
     }
-    many.fill(sim, false, due).await?;
-    until_nothing_is_due(&many.store).await?;
-    Ok((idle_kb, machine::memory_kb(pid, "VmHWM"), due))
+
+    /// What it holds after some seconds of nothing, kB.
+    pub(super) async fn idle_kb(&self) -> Result<u64, Failure> {
+        tokio::time::sleep(IDLE_AFTER).await;
+        let idle_kb = machine::memory_kb(self.child.id(), "VmRSS");
+        if idle_kb == 0 {
+            return Err(Failure::NotFound("`rekon serve` did not stay up: its memory cannot be read".to_owned()));
+        }
+        Ok(idle_kb)
+    }
+
+    /// The most that it ever held, after it swept so many rows more, kB.
+    pub(super) async fn sweep_kb(&self, shelf: &mut Shelf, due: i64) -> Result<u64, Failure> {
+        shelf.fill(due).await?;
+        until_nothing_is_due(&shelf.store).await?;
+        Ok(machine::memory_kb(self.child.id(), "VmHWM"))
+    }
 }

@@ -64,7 +64,8 @@ fn behind(answers: &str, which: &str, t: &Typical) -> Vec<String> {
     [answers.to_owned(), which.to_owned()].into_iter().chain(numbers.map(|n| n.to_string())).collect()
 }
 
-fn megabytes(kb: u64) -> String {
+/// Kilobytes as megabytes with one place.
+pub(super) fn megabytes(kb: u64) -> String {
     let tenths = kb.saturating_mul(10) / 1024;
     format!("{}.{}", tenths / 10, tenths % 10)
 }

@@ -25,9 +25,6 @@ pub struct StateCount {
     pub state: String,
     /// How many rows.
     pub rows: i64,
-    /// What is expected on them together.
-    #[serde(serialize_with = "as_rupiah")]
-    pub expected: Sen,
 }
 
 /// What waits on an account.
@@ -37,7 +34,7 @@ pub struct Backlog {
     pub account: String,
     /// Rows that are held, in review, or flagged open.
     pub exceptions: i64,
-    /// Rows that are due and were not asked yet.
+    /// Rows that are due and were not asked yet; [`DUE_MAX`]: so many or more.
     pub due: i64,
     /// The earliest time that is due and passed.
     pub oldest_due_at: Option<DateTime<Utc>>,
@@ -102,13 +99,13 @@ pub struct OpenBreaker {
 pub struct Overview {
     /// Database time of the look.
     pub at: DateTime<Utc>,
-    /// Rows by account and state.
+    /// Rows by account and state: those that are open, or all.
     pub states: Vec<StateCount>,
     /// What waits, by account.
     pub backlog: Vec<Backlog>,
     /// Money at risk by account and cause.
     pub at_risk: Vec<Suspense>,
-    /// Refunds by state.
+    /// Refunds by state: those that are not at their end, or all.
     pub refunds: Vec<RefundCount>,
     /// Accounts that are not asked.
     pub breakers_open: Vec<OpenBreaker>,
@@ -124,23 +121,57 @@ pub struct Overview {
     pub last_runs: Vec<RunRow>,
 }
 
-const STATES: &str = "-- store::reads::overview::states
-select account, state, count(*) as n, (sum(amount) * 100)::bigint as expected from rekon.transactions group by account, state order by account, state";
+// What is open is counted in its own index; whoever wants the rest counted pays for the whole table.
+const OPEN_STATES: &str = "-- store::reads::overview::open_states
+select account, state, count(*) as n from rekon.transactions
+ where state in ('pending', 'held', 'refunding', 'review') group by account, state order by account, state";
 
+const ALL_STATES: &str = "-- store::reads::overview::all_states
+select account, state, count(*) as n from rekon.transactions group by account, state order by account, state";
+
+// Accounts are found by jumps through the due index, and what is due is counted to DUE_MAX; both stay quick when everything is due.
 const BACKLOG: &str = "-- store::reads::overview::backlog
-select account, count(*) filter (where state in ('held', 'review') or flags_open <> '{}') as exceptions,
-       count(*) filter (where next_check_at <= clock_timestamp()) as due,
-       min(next_check_at) filter (where next_check_at <= clock_timestamp()) as oldest_due_at
-  from rekon.transactions
- where state in ('held', 'review') or flags_open <> '{}' or next_check_at <= clock_timestamp()
- group by account order by account";
+with recursive names as (
+  (select account from rekon.transactions where next_check_at is not null order by account limit 1)
+  union all
+  select (select t.account from rekon.transactions t where t.next_check_at is not null and t.account > n.account order by t.account limit 1)
+    from names n where n.account is not null
+), waits as (
+  select n.account, d.due, o.next_check_at as oldest_due_at from names n
+   cross join lateral (select count(*) as due from (select 1 from rekon.transactions t
+                         where t.account = n.account and t.next_check_at <= now() limit $1) first) d
+    left join lateral (select t.next_check_at from rekon.transactions t
+                        where t.account = n.account and t.next_check_at <= now() order by t.next_check_at limit 1) o on true
+   where n.account is not null and d.due > 0
+), odd as (
+  select account, count(*) as exceptions
+    from (select id, account from rekon.transactions where state in ('held', 'review')
+          union select id, account from rekon.transactions where flags_open <> '{}') e
+   group by account
+)
+select account, coalesce(exceptions, 0) as exceptions, coalesce(due, 0) as due, oldest_due_at
+  from odd full join waits using (account) order by account";
 
+// As the gauge counts it: what is settled holds nothing, and the sentinel proves that.
 const AT_RISK: &str = "-- store::reads::overview::at_risk
-select account, substr(suspense, length('suspense:') + 1) as cause, rows as n, (rupiah * 100)::bigint as amount from rekon.suspense order by account, cause";
+with unsettled as materialized (
+  select id, account from rekon.transactions where state in ('held', 'refunding', 'review')
+  union select id, account from rekon.transactions where flags_open <> '{}')
+select u.account, substr(p.account, length('suspense:') + 1) as cause, count(*) as n, (sum(p.balance) * 100)::bigint as amount
+  from unsettled u cross join lateral
+       (select account, sum(credit - debit) as balance from rekon.postings
+         where transaction_id = u.id and account like 'suspense:%' group by account having sum(credit - debit) <> 0) p
+ group by 1, 2 order by 1, 2";
 
-const REFUNDS: &str = "-- store::reads::overview::refunds
+const LIVE_REFUNDS: &str = "-- store::reads::overview::live_refunds
+select state, count(*) as n, (sum(amount) * 100)::bigint as amount from rekon.refund_saga
+ where state in ('proposed', 'approved', 'reserved', 'sending', 'unknown') group by state order by state";
+
+const ALL_REFUNDS: &str = "-- store::reads::overview::all_refunds
 select state, count(*) as n, (sum(amount) * 100)::bigint as amount from rekon.refund_saga group by state order by state";
 
+/// What is due is counted up to here.
+pub const DUE_MAX: i64 = 100_000;
 /// Violations shown; all are counted by their gauge.
 const VIOLATIONS_MAX: i64 = 20;
 
@@ -153,7 +184,7 @@ select account, tat from rekon.call_budgets where class = 'all' and isfinite(tat
 impl Store {
     /// What waits, by account.
     pub async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        let rows = sqlx::query(BACKLOG).fetch_all(self.pool()).await?;
+        let rows = sqlx::query(BACKLOG).bind(DUE_MAX).fetch_all(self.pool()).await?;
         rows.iter()
             .map(|row| {
                 Ok(Backlog {
@@ -171,8 +202,8 @@ impl Store {
         Ok(sqlx::query_as(NEXT_SLOTS).fetch_all(self.pool()).await?)
     }
 
-    /// Reads the screen.
-    pub async fn overview(&self) -> Result<Overview, StoreError> {
+    /// Reads the screen. With `all`, what is at rest is counted too, which reads every payment and refund there ever was.
+    pub async fn overview(&self, all: bool) -> Result<Overview, StoreError> {
         let mut overview = Overview {
             at: self.now().await?,
             states: Vec::new(),
@@ -186,15 +217,16 @@ impl Store {
             violations: self.violations(VIOLATIONS_MAX).await?,
             last_runs: Vec::new(),
         };
-        for row in sqlx::query(STATES).fetch_all(self.pool()).await? {
+        let (states, refunds) = if all { (ALL_STATES, ALL_REFUNDS) } else { (OPEN_STATES, LIVE_REFUNDS) };
+        for row in sqlx::query(states).fetch_all(self.pool()).await? {
             let (account, state, rows) = (row.try_get("account")?, row.try_get("state")?, row.try_get("n")?);
-            overview.states.push(StateCount { account, state, rows, expected: sen(&row, "expected")? });
+            overview.states.push(StateCount { account, state, rows });
         }
         for row in sqlx::query(AT_RISK).fetch_all(self.pool()).await? {
             let (account, cause, rows) = (row.try_get("account")?, row.try_get("cause")?, row.try_get("n")?);
             overview.at_risk.push(Suspense { account, cause, rows, amount: sen(&row, "amount")? });
         }
-        for row in sqlx::query(REFUNDS).fetch_all(self.pool()).await? {
+        for row in sqlx::query(refunds).fetch_all(self.pool()).await? {
             let (state, refunds) = (row.try_get("state")?, row.try_get("n")?);
             overview.refunds.push(RefundCount { state, refunds, amount: sen(&row, "amount")? });
         }

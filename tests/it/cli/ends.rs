@@ -127,7 +127,7 @@ fn a_private_postgres_serves_a_command_and_is_gone_afterwards() {
     rekon(&["status"], &[]).ends(78).says("rekon migrate");
     rekon(&["migrate"], &[]).ends(0);
     assert_no_server(&data_dir);
-    assert!(rekon(&["status"], &[]).ends(0).stdout.contains("No payments yet"));
+    assert!(rekon(&["status"], &[]).ends(0).stdout.contains("No payment is open"));
     assert_no_server(&data_dir);
     rekon(&["status"], &[("PG_BINDIR", "/nowhere")]).ends(78).says("/nowhere").says("PG_BINDIR");
 }

@@ -21,17 +21,20 @@ const AT_A_HUNDRED: &str = "rate = { per_second = 100, burst = 20, concurrency =
 /// Long beside what a busy machine needs to bring a request that was let go before to the provider's door.
 const RETRY_AFTER: Duration = Duration::from_secs(4);
 
+/// So many that rows are due also while the killed still hold theirs.
+const PAYMENTS: u32 = 12_000;
+
 /// A shop with so much to ask that the budget is never enough.
 async fn overloaded(sections: &str) -> Shop {
     let shop = Shop::open(AT_A_HUNDRED, sections).await;
-    for n in 0..3_000 {
+    for n in 0..PAYMENTS {
         let payment = SimPayment::exact(format!("INV{n}"), 5_000_000).answering(vec![Answer::status("01")]);
         shop.sim.world().add_payment(SimPayment { reference_no: format!("R-{n}"), ..payment }).expect("it is new");
     }
     shop.db
         .run(&format!(
             "insert into rekon.transactions (account, partner_reference_no, reference_no, amount)
-             select '{ACCOUNT}', 'INV' || n, 'R-' || n, 50000 from generate_series(0, 2999) n"
+             select '{ACCOUNT}', 'INV' || n - 1, 'R-' || n - 1, 50000 from generate_series(1, {PAYMENTS}) n"
         ))
         .await;
     shop
@@ -51,6 +54,14 @@ fn part_lasts() -> Duration {
 /// Percent of the budget that must be used while more is due than may be asked.
 fn must_be_used() -> u64 {
     if soak().is_some() { 95 } else { 2 }
+}
+
+/// Slots lie at most so far ahead: all that a process can hold, and take with it when it is killed.
+const AHEAD_MS: u64 = 100;
+
+/// Percent of the budget that so many kills can have cost at worst, each of a process that held every slot there was.
+fn lost_at_worst(kills: u64, lasted: Duration) -> u64 {
+    kills * AHEAD_MS * 100 / u64::try_from(lasted.as_millis()).expect("short")
 }
 
 /// What came to the door from a moment on.
@@ -102,7 +113,7 @@ async fn eight_replicas_use_the_budget_up_and_kills_and_storms_do_not_break_it()
     println!("all alive: {calls} calls, {percent} % of the budget");
     assert!(percent >= must_be_used(), "only {percent} % of the budget was used while rows were due");
 
-    let (watched, mut kills) = (Watched::from_now(&shop).await, 0);
+    let (watched, mut kills) = (Watched::from_now(&shop).await, 0_u64);
     while watched.began.elapsed() < part_lasts() {
         tokio::time::sleep(Duration::from_millis(rng.between(100, 600).unsigned_abs())).await;
         let unlucky = usize::try_from(rng.between(0, 7)).expect("an index");
@@ -111,8 +122,9 @@ async fn eight_replicas_use_the_budget_up_and_kills_and_storms_do_not_break_it()
         kills += 1;
     }
     let (calls, percent) = watched.used(&shop);
-    println!("{kills} of them killed: {calls} calls, {percent} % of the budget");
-    assert!(percent >= must_be_used() / 2, "only {percent} % of the budget was used while processes were killed");
+    let lost = lost_at_worst(kills, watched.began.elapsed());
+    println!("{kills} of them killed: {calls} calls, {percent} % of the budget; at worst they took {lost} % with them");
+    assert!(percent + lost >= must_be_used(), "only {percent} % of the budget was used while processes were killed");
 
     storms(&shop).await;
     all_end_in_order(daemons).await;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rekon::{
-    sim::{DEMO_PRIVATE_KEY_PEM, Postbox, Rng, Sim, SimClient, SimHandle, SimOptions},
+    sim::{CallBudget, DEMO_PRIVATE_KEY_PEM, Postbox, Rng, Sim, SimClient, SimHandle, SimOptions, SimPayment},
     store::embedded::{EmbeddedOptions, EmbeddedPostgres},
 };
 use sqlx::{AssertSqlSafe, PgPool, Postgres, postgres::PgPoolOptions};
@@ -18,7 +18,6 @@ use crate::support::{process::Daemon, server};
 
 const SECRET: &str = "SK-simulated-secret";
 const SHARED_KEY: &str = "SHAREDKEY";
-const WORKERS: usize = 2;
 const LOOK: Duration = Duration::from_millis(200);
 /// Nothing is at rest that did not change for so long and is not where it should be.
 const STUCK: Duration = Duration::from_secs(45);
@@ -79,6 +78,8 @@ pub(super) struct Crew {
     asleep: Option<(usize, Instant)>,
     visitors: Vec<Daemon>,
     next: Instant,
+    /// When each was killed, on the clock of the provider's arrivals.
+    pub(super) killed_at: Vec<u64>,
     rng: Rng,
     size: Size,
     begun: Instant,
@@ -101,15 +102,18 @@ impl Crew {
     pub(super) async fn begin(size: Size) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let settings = [("shared_buffers", "256MB"), ("max_wal_size", "2GB")];
-        let (postgres, again, sweeper) = server::own_server("soak", &settings);
+        let (postgres, again, sweeper) = server::own_server(size.name, &settings);
         let clients = (0..size.accounts).map(|nth| SimClient::demo(&Self::client_id(nth), SECRET, &merchant_id(nth)));
         let mut options = SimOptions::loopback(clients.collect());
         options.seed = size.seed;
+        options.latency_ms = size.latency_ms;
+        options.arrival_log = size.kill_every.is_some();
         let sim = Sim::start(options).await.expect("the simulator starts");
         let keys = tempfile::tempdir().expect("a folder for the key");
         let key = keys.path().join("doku.pem");
         std::fs::write(&key, DEMO_PRIVATE_KEY_PEM).expect("the key is written");
-        let mut config: String = (0..size.accounts).map(|nth| account(nth, &sim.base_url(), &key)).collect();
+        let mut config: String =
+            (0..size.accounts).map(|nth| account(nth, size.grants, &sim.base_url(), &key)).collect();
         let times = [("{lease}", size.lease_secs()), ("{resends}", size.resends())];
         config.push_str(&times.iter().fold(SECTIONS.to_owned(), |text, (key, n)| text.replace(key, &n.to_string())));
         let env = BTreeMap::from([
@@ -121,7 +125,7 @@ impl Crew {
         assert_eq!(migrated.code, Some(0), "{}", migrated.said);
         let pool = PgPoolOptions::new().max_connections(4).connect(postgres.url()).await.expect("the database answers");
         let now = Instant::now();
-        let workers = (0..WORKERS).map(|_| Daemon::spawn(&config, &env)).collect();
+        let workers = (0..size.workers).map(|_| Daemon::spawn(&config, &env)).collect();
         let mut crew = Self {
             sim,
             befell: Befell::default(),
@@ -132,6 +136,7 @@ impl Crew {
             asleep: None,
             visitors: Vec::new(),
             next: now,
+            killed_at: Vec::new(),
             rng: Rng::new(size.seed ^ 0x5EED),
             size,
             begun: now,
@@ -162,7 +167,8 @@ impl Crew {
     pub(super) async fn run(&mut self, sql: &str) {
         let begun = Instant::now();
         while let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await {
-            assert!(begun.elapsed() < PATIENCE, "{error}\n{}", sql.get(..400).unwrap_or(sql));
+            let is_away = may_pass(&error) && begun.elapsed() < PATIENCE;
+            assert!(is_away, "{error}\n{}", sql.get(..400).unwrap_or(sql));
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -176,10 +182,41 @@ impl Crew {
         loop {
             match sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&self.pool).await {
                 Ok(value) => return value,
-                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}\n{sql}"),
+                Err(error) => assert!(may_pass(&error) && begun.elapsed() < PATIENCE, "{error}\n{sql}"),
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// The provider knows payments of Rp 50,000 that were paid exactly.
+    pub(super) fn is_to_be_told(
+        &self,
+        prefix: &str,
+        numbers: impl IntoIterator<Item = usize>,
+        account: impl Fn(usize) -> usize,
+    ) {
+        for nth in numbers {
+            let payment = SimPayment::exact(format!("{prefix}{nth}"), 5_000_000);
+            let client_id = Self::client_id(account(nth) % self.size.accounts);
+            let payment = SimPayment { reference_no: format!("R-{prefix}{nth}"), client_id, ..payment };
+            self.sim.world().add_payment(payment).expect("it is new");
+        }
+    }
+
+    /// Where the first worker listens.
+    pub(super) async fn address(&mut self) -> std::net::SocketAddr {
+        self.workers[0].address().await
+    }
+
+    /// So many payments that are paid exactly, all due in one moment.
+    pub(super) async fn is_owed(&mut self, count: usize) {
+        self.is_to_be_told("E", 0..count, |nth| nth);
+        self.run(&format!(
+            "insert into rekon.transactions (account, partner_reference_no, reference_no, amount)
+             select 'soak-' || n % {}, 'E' || n, 'R-E' || n, 50000 from generate_series(0, {count} - 1) n",
+            self.size.accounts
+        ))
+        .await;
     }
 
     pub(super) fn pool(&self) -> &PgPool {
@@ -198,6 +235,11 @@ impl Crew {
             assert!(begun.elapsed() < PATIENCE, "no first refund came through:\n{}", self.workers[0].said());
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// From now on things befall them.
+    pub(super) fn is_in_danger_from_now(&mut self) {
+        self.next = Instant::now() + self.size.kill_every.unwrap_or_default();
     }
 
     /// Lets things happen until rekon has nearly caught up with the merchants.
@@ -254,24 +296,39 @@ impl Crew {
         if Instant::now() < self.next {
             return;
         }
-        let (least, most) = if self.size.is_small() { (300, 800) } else { (1_500, 4_500) };
-        self.next = Instant::now() + Duration::from_millis(self.rng.between(least, most).unsigned_abs());
+        self.next = Instant::now() + self.pause();
         if self.befell.kills >= self.size.kills {
             return;
         }
         self.kill_one().await;
+        if self.size.kill_every.is_some() {
+            return;
+        }
         match self.befell.kills {
             n if n == self.size.kills / 2 => self.kill_the_database().await,
             n if n == self.size.kills * 3 / 4 => self.stop_the_database().await,
             n if n % 4 == 1 => self.put_one_to_sleep(),
             n if n % 4 == 2 => self.let_a_cashier_ask(sold),
-            n if n % 8 == 3 || self.size.is_small() => self.start_the_cron_job(),
+            n if n % 8 == 3 || self.size.is_small => self.start_the_cron_job(),
             n if n % 8 == 7 => {
                 self.befell.tokens_expired += 1;
                 self.sim.world().expire_tokens();
             }
             _ => {}
         }
+    }
+
+    /// Until the next thing happens.
+    fn pause(&mut self) -> Duration {
+        let (least, most) = if self.size.is_small { (300, 800) } else { (1_500, 4_500) };
+        let drawn = Duration::from_millis(self.rng.between(least, most).unsigned_abs());
+        self.size.kill_every.unwrap_or(drawn)
+    }
+
+    /// One of the workers.
+    fn anybody(&mut self) -> usize {
+        let last = i64::try_from(self.size.workers).expect("few") - 1;
+        usize::try_from(self.rng.between(0, last)).expect("an index")
     }
 
     /// Starts again who ended alone, which only a database that is away excuses.
@@ -291,12 +348,13 @@ impl Crew {
     /// `kill -9`, and another one takes its place.
     async fn kill_one(&mut self) {
         self.supervise().await;
-        let nth = usize::from(self.rng.between(0, 1) == 1);
+        let nth = self.anybody();
         if self.asleep.is_some_and(|(asleep, _)| asleep == nth) {
             self.asleep = None;
         }
         let next = Daemon::spawn(&self.config, &self.env);
         std::mem::replace(&mut self.workers[nth], next).kill_9();
+        self.killed_at.push(self.sim.world().now_micros());
         self.befell.kills += 1;
         self.tell_the_provider().await;
     }
@@ -304,7 +362,7 @@ impl Crew {
     /// As a virtual machine that is moved, or a process that its machine forgot: it wakes up behind its lease.
     fn put_one_to_sleep(&mut self) {
         if self.asleep.is_none() {
-            let nth = usize::from(self.rng.between(0, 1) == 1);
+            let nth = self.anybody();
             self.workers[nth].signal("STOP");
             // Whoever slept longer than a lease has lost what it held.
             self.asleep = Some((nth, Instant::now() + Duration::from_secs(self.size.lease_secs() + 1)));
@@ -371,7 +429,7 @@ impl Crew {
     }
 
     async fn say(&mut self, sold: usize) {
-        if self.said_at.elapsed() < Duration::from_secs(if self.size.is_small() { 3 } else { 15 }) {
+        if self.said_at.elapsed() < Duration::from_secs(if self.size.is_small { 3 } else { 15 }) {
             return;
         }
         self.said_at = Instant::now();
@@ -399,16 +457,22 @@ impl Crew {
     }
 }
 
+/// A database that is being killed comes back; a statement that is wrong (42), or refused (23, P0), stays so.
+fn may_pass(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    !["42", "23", "P0"].iter().any(|class| code.starts_with(class))
+}
+
 fn merchant_id(nth: usize) -> String {
     format!("{}", 2_115 + nth)
 }
 
-fn account(nth: usize, base_url: &str, key: &std::path::Path) -> String {
+fn account(nth: usize, grants: CallBudget, base_url: &str, key: &std::path::Path) -> String {
     let name = Crew::account(nth);
     format!(
         "[accounts.{name}]\nprovider = \"doku\"\nbase_url = \"{base_url}\"\nclient_id = \"{}\"\nclient_secret = {{ env = \"DOKU_SECRET\" }}\n\
          private_key = {{ file = \"{}\" }}\nmerchant_id = \"{}\"\nchannel_id = \"H2H\"\ntimeout = \"1s\"\n\
-         rate = {{ per_second = 2000, burst = 200, concurrency = 32 }}\n\
+         rate = {{ per_second = {}, burst = {}, concurrency = 32 }}\n\
          [accounts.{name}.ladder]\ndefault = [\"1s\"]\n\
          [accounts.{name}.notify]\nshared_key = {{ env = \"SHARED_KEY\" }}\n\
          [accounts.{name}.profile]\nrefund_repeat = \"safe\"\n[accounts.{name}.profile.refund.codes]\n\
@@ -417,5 +481,7 @@ fn account(nth: usize, base_url: &str, key: &std::path::Path) -> String {
         Crew::client_id(nth),
         key.display(),
         merchant_id(nth),
+        grants.per_second,
+        grants.burst,
     )
 }

@@ -1,6 +1,8 @@
 //! The merchants: they expect payments in batches, each kind of the grammar as often as any other, cancel and fulfil some of
 //! their orders while rekon is at work, and have cashiers who cannot wait.
 
+use std::time::Instant;
+
 use rekon::sim::{Answer, FaultKind, RefundBehaviour, Rng, SimPayment, play};
 
 use super::{
@@ -51,8 +53,44 @@ impl Merchant {
         all
     }
 
+    /// Sells what nothing goes wrong with, all at once.
+    pub(super) async fn sell_a_heap(&mut self, crew: &mut Crew, from: usize, count: usize) -> Vec<Expected> {
+        let lines: Vec<Line> = (from..from + count).map(|nth| self.draw(FaultKind::Ok, nth)).collect();
+        let now = crew.now().await;
+        for batch in lines.chunks(BATCH) {
+            insert(crew, batch, &now).await;
+        }
+        self.change_minds(crew, &lines).await;
+        lines.into_iter().map(|line| line.expected).collect()
+    }
+
+    /// Sells without pause until then, as many at once as keep so many unasked; something is wrong with one in ten.
+    pub(super) async fn sell_until(
+        &mut self,
+        crew: &mut Crew,
+        until: Instant,
+        unasked: usize,
+        all: &mut Vec<Expected>,
+    ) {
+        while Instant::now() < until {
+            let from = all.len();
+            let lines: Vec<Line> = (from..from + unasked / 2)
+                .map(|nth| {
+                    let any = *self.rng.pick(&FaultKind::ALL[1..]).expect("there are faults");
+                    let kind = if self.rng.between(0, 9) == 0 { any } else { FaultKind::Ok };
+                    self.draw(kind, nth)
+                })
+                .collect();
+            let now = crew.now().await;
+            insert(crew, &lines, &now).await;
+            self.change_minds(crew, &lines).await;
+            all.extend(lines.into_iter().map(|line| line.expected));
+            crew.work_until_few_are_unasked(i64::try_from(unasked / 2).expect("few"), all).await;
+        }
+    }
+
     /// The first difference of an account goes back alone and proves itself; then others may follow.
-    async fn first_of_each_account(&mut self, crew: &mut Crew) -> Vec<Expected> {
+    pub(super) async fn first_of_each_account(&mut self, crew: &mut Crew) -> Vec<Expected> {
         let mut lines = Vec::new();
         for account in 0..self.size.accounts {
             let payment = SimPayment::exact(format!("FIRST{account}"), 5_000_000);

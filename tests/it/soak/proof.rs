@@ -140,7 +140,7 @@ pub(super) async fn elsewhere(crew: &Crew, sold: &[Expected]) -> Vec<String> {
 
 /// What is still on its way, for whoever must find out why.
 pub(super) async fn moving(crew: &Crew) -> Vec<String> {
-    let sql = "select array(select concat_ws(' ', partner_reference_no, t.state, flags, checks, next_check_at - now(), lease_until - now(), r.state, r.cause,
+    let sql = "select array(select concat_ws(' ', partner_reference_no, t.state, t.flags, checks, next_check_at - now(), t.lease_until - now(), r.state, r.cause,
             r.attempts, r.resends, r.next_at - now(), r.reason, r.needs_person)
         from rekon.transactions t left join rekon.refund_saga r on r.transaction_id = t.id
         where t.state in ('pending', 'refunding') or r.state in ('approved', 'reserved', 'sending', 'unknown') limit 20)";
