@@ -459,7 +459,7 @@ impl Crew {
 
 /// A database that is being killed comes back; a statement that is wrong (42), or refused (23, P0), stays so.
 fn may_pass(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
     !["42", "23", "P0"].iter().any(|class| code.starts_with(class))
 }
 
