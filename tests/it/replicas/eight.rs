@@ -21,20 +21,23 @@ const AT_A_HUNDRED: &str = "rate = { per_second = 100, burst = 20, concurrency =
 /// Long beside what a busy machine needs to bring a request that was let go before to the provider's door.
 const RETRY_AFTER: Duration = Duration::from_secs(4);
 
-/// So many that rows are due also while the killed still hold theirs.
-const PAYMENTS: u32 = 12_000;
+/// In a long run so many that rows are due also while the killed still hold theirs.
+fn payments() -> u32 {
+    if soak().is_some() { 12_000 } else { 3_000 }
+}
 
 /// A shop with so much to ask that the budget is never enough.
 async fn overloaded(sections: &str) -> Shop {
     let shop = Shop::open(AT_A_HUNDRED, sections).await;
-    for n in 0..PAYMENTS {
+    for n in 0..payments() {
         let payment = SimPayment::exact(format!("INV{n}"), 5_000_000).answering(vec![Answer::status("01")]);
         shop.sim.world().add_payment(SimPayment { reference_no: format!("R-{n}"), ..payment }).expect("it is new");
     }
     shop.db
         .run(&format!(
             "insert into rekon.transactions (account, partner_reference_no, reference_no, amount)
-             select '{ACCOUNT}', 'INV' || n - 1, 'R-' || n - 1, 50000 from generate_series(1, {PAYMENTS}) n"
+             select '{ACCOUNT}', 'INV' || n - 1, 'R-' || n - 1, 50000 from generate_series(1, {}) n",
+            payments()
         ))
         .await;
     shop
