@@ -92,7 +92,7 @@ async fn three_replicas_ask_everybody_once_and_keep_the_budget_at_the_providers_
     assert!(used_percent > 50, "only {used_percent} % of the budget was used while rows were due");
 }
 
-/// A large burst pays for slots that live longer: five times as long as the least, here.
+/// A large burst pays for slots that live longer: ten times as long as the least, here.
 const WIDE: CallBudget = CallBudget { per_second: 400, burst: 320 };
 const AT_FOUR_HUNDRED: &str = "rate = { per_second = 400, burst = 320, concurrency = 32 }\ntimeout = \"5s\"\n\
     [accounts.doku-main.ladder]\ndefault = [\"1s\"]\n";
