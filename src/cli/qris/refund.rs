@@ -67,12 +67,7 @@ impl RefundCommand {
     }
 
     /// Into the saga: approval, one number, its share of the budget and the two observations come after it.
-    async fn propose(
-        &self,
-        context: &Context,
-        session: &Session<'_>,
-        row: &TransactionRow,
-    ) -> Result<Exit, Failure> {
+    async fn propose(&self, context: &Context, session: &Session<'_>, row: &TransactionRow) -> Result<Exit, Failure> {
         let reason = self.reason.clone().ok_or_else(|| {
             Failure::Usage(format!(
                 "{} is in the ledger, so this proposes a refund: say by --reason TEXT why money is owed",
@@ -99,8 +94,7 @@ impl RefundCommand {
             Failure::Usage("a raw refund knows no row: say by --amount RUPIAH how much goes back".to_owned())
         })?;
         // Letters that no number of the saga begins with: the two can never be taken for one another.
-        let number =
-            self.partner_refund_no.clone().unwrap_or_else(|| format!("RAW{}", ctx.ids.next(ctx.clock.now())));
+        let number = self.partner_refund_no.clone().unwrap_or_else(|| format!("RAW{}", ctx.ids.next(ctx.clock.now())));
         // Said before it leaves: whoever is cut off here must be able to ask for it, or to repeat it.
         session.out.say(&format!("rekon: returning {amount} under partner_refund_no {number}"));
         let asked = RawRefund {
