@@ -102,6 +102,7 @@ fn routes(parts: WebParts) -> Router {
         .route("/readyz", get(probes::readyz))
         .route("/metrics", get(scrape::metrics))
         .route("/notify/doku/{account}", post(notify::doku))
+        .route("/notify/doku/{account}/authorization/v1/access-token/b2b", post(notify::token))
         .merge(api::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
