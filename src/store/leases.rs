@@ -142,6 +142,18 @@ const WAKE: &str = "-- store::leases::wake
 select pg_notify('rekon_wake', $1)";
 
 impl Store {
+    async fn claim(
+        &self,
+        sql: &'static str,
+        account: &str,
+        limit: i64,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<Vec<sqlx::postgres::PgRow>, StoreError> {
+        let claim = sqlx::query(sql).bind(account).bind(limit).bind(owner).bind(interval(lease));
+        Ok(claim.fetch_all(self.pool()).await?)
+    }
+
     /// Leases up to `limit` due rows of an account.
     pub async fn claim_due(
         &self,
@@ -150,14 +162,7 @@ impl Store {
         owner: &str,
         lease: Duration,
     ) -> Result<Claim<Leased>, StoreError> {
-        let rows = sqlx::query(CLAIM_DUE)
-            .bind(account)
-            .bind(limit)
-            .bind(owner)
-            .bind(interval(lease))
-            .fetch_all(self.pool())
-            .await?;
-        claimed(&rows)
+        claimed(&self.claim(CLAIM_DUE, account, limit, owner, lease).await?)
     }
 
     /// Leases up to `limit` rows of an account that somebody waits for, longest wait first; and names the ones that `owner`
@@ -169,13 +174,7 @@ impl Store {
         owner: &str,
         lease: Duration,
     ) -> Result<(Claim<Leased>, Vec<i64>), StoreError> {
-        let rows = sqlx::query(CLAIM_PULLED)
-            .bind(account)
-            .bind(limit)
-            .bind(owner)
-            .bind(interval(lease))
-            .fetch_all(self.pool())
-            .await?;
+        let rows = self.claim(CLAIM_PULLED, account, limit, owner, lease).await?;
         let mut leased = Vec::new();
         let mut held = Vec::new();
         for row in rows {
@@ -202,13 +201,7 @@ impl Store {
         owner: &str,
         lease: Duration,
     ) -> Result<Vec<LeasedRefund>, StoreError> {
-        let rows = sqlx::query(CLAIM_REFUNDS)
-            .bind(account)
-            .bind(limit)
-            .bind(owner)
-            .bind(interval(lease))
-            .fetch_all(self.pool())
-            .await?;
+        let rows = self.claim(CLAIM_REFUNDS, account, limit, owner, lease).await?;
         let leased = |row: &sqlx::postgres::PgRow| {
             Ok(LeasedRefund {
                 id: row.try_get("id")?,

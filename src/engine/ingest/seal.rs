@@ -7,7 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use ring::{
     digest::{SHA256, digest},
-    hmac,
+    hmac as mac,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -99,7 +99,7 @@ impl Seal {
             }
             NotifyForm::Json => Self::Json(JsonKey {
                 client_id: account.client_id.clone(),
-                key: hmac_key(hmac::HMAC_SHA256, &account.client_secret),
+                key: hmac_key(mac::HMAC_SHA256, &account.client_secret),
                 signed_path: terms.signed_path.clone(),
                 clock_skew: skew(terms.clock_skew),
             }),
@@ -158,7 +158,7 @@ fn sealed(
 /// The key of DOKU's JSON form.
 pub(super) struct JsonKey {
     client_id: String,
-    key: hmac::Key,
+    key: mac::Key,
     signed_path: Option<String>,
     clock_skew: TimeDelta,
 }
@@ -206,13 +206,13 @@ pub(super) fn check_time(text: &str, now: DateTime<Utc>, skew: TimeDelta) -> Res
 }
 
 /// Takes the same time wherever the first difference stands.
-pub(super) fn verify(key: &hmac::Key, signed: &[u8], base64: &str) -> Result<(), Objection> {
+pub(super) fn verify(key: &mac::Key, signed: &[u8], base64: &str) -> Result<(), Objection> {
     let signature = STANDARD.decode(base64).map_err(|_| Objection::Signature)?;
-    hmac::verify(key, signed, &signature).map_err(|_| Objection::Signature)
+    mac::verify(key, signed, &signature).map_err(|_| Objection::Signature)
 }
 
-pub(super) fn hmac_key(algorithm: hmac::Algorithm, secret: &SecretString) -> hmac::Key {
-    hmac::Key::new(algorithm, secret.expose_secret().as_bytes())
+pub(super) fn hmac_key(algorithm: mac::Algorithm, secret: &SecretString) -> mac::Key {
+    mac::Key::new(algorithm, secret.expose_secret().as_bytes())
 }
 
 pub(super) fn skew(skew: std::time::Duration) -> TimeDelta {

@@ -14,7 +14,7 @@ use base64::{
 use chrono::{DateTime, TimeDelta, Utc};
 use ring::{
     digest::{SHA256, digest},
-    hmac,
+    hmac as mac,
     signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey},
 };
 
@@ -46,8 +46,8 @@ pub(super) struct SnapKey {
     account: String,
     client_id: String,
     public_key: UnparsedPublicKey<Vec<u8>>,
-    key: hmac::Key,
-    token_key: hmac::Key,
+    key: mac::Key,
+    token_key: mac::Key,
     token_ttl: TimeDelta,
     signed_path: Option<String>,
     clock_skew: TimeDelta,
@@ -65,8 +65,8 @@ impl SnapKey {
             account: account.name.clone(),
             client_id: account.client_id.clone(),
             public_key: UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public_key.to_vec()),
-            key: hmac_key(hmac::HMAC_SHA512, &account.client_secret),
-            token_key: hmac_key(hmac::HMAC_SHA256, &account.client_secret),
+            key: hmac_key(mac::HMAC_SHA512, &account.client_secret),
+            token_key: hmac_key(mac::HMAC_SHA256, &account.client_secret),
             token_ttl: skew(token_ttl),
             signed_path: terms.signed_path.clone(),
             clock_skew: skew(terms.clock_skew),
@@ -90,7 +90,7 @@ impl SnapKey {
 
     fn give(&self, now: DateTime<Utc>) -> GivenToken {
         let ends = now.timestamp().saturating_add(self.token_ttl.num_seconds()).to_be_bytes();
-        let tag = hmac::sign(&self.token_key, &self.token_text(ends));
+        let tag = mac::sign(&self.token_key, &self.token_text(ends));
         let token = URL_SAFE_NO_PAD.encode([&ends, tag.as_ref()].concat());
         GivenToken { token, life_secs: self.token_ttl.num_seconds() }
     }
@@ -119,7 +119,7 @@ impl SnapKey {
     fn check_token(&self, token: &str, now: DateTime<Utc>) -> Option<()> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (ends, tag) = bytes.split_first_chunk::<TIME_BYTES>()?;
-        hmac::verify(&self.token_key, &self.token_text(*ends), tag).ok()?;
+        mac::verify(&self.token_key, &self.token_text(*ends), tag).ok()?;
         (i64::from_be_bytes(*ends) > now.timestamp()).then_some(())
     }
 
@@ -150,13 +150,13 @@ mod tests {
     use super::*;
 
     fn key(account: &str) -> SnapKey {
-        let secret = |algorithm| hmac::Key::new(algorithm, b"the same secret");
+        let secret = |algorithm| mac::Key::new(algorithm, b"the same secret");
         SnapKey {
             account: account.to_owned(),
             client_id: "BRN-1".to_owned(),
             public_key: UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, Vec::new()),
-            key: secret(hmac::HMAC_SHA512),
-            token_key: secret(hmac::HMAC_SHA256),
+            key: secret(mac::HMAC_SHA512),
+            token_key: secret(mac::HMAC_SHA256),
             token_ttl: TimeDelta::minutes(15),
             signed_path: None,
             clock_skew: TimeDelta::minutes(5),

@@ -61,13 +61,10 @@ pub(super) fn snap(service: &str, taken: Result<Map<String, Value>, Trouble>) ->
             let (status, case, message) = match trouble {
                 Trouble::Unknown(problem) => return problem.into_response(),
                 Trouble::Large => (StatusCode::BAD_REQUEST, "00", format!("Bad Request. More than {BODY_MAX} bytes")),
-                Trouble::Refused(NotificationError::Reference(name)) => {
+                Trouble::Refused(NotificationError::Reference(name)) | Trouble::Unsigned(Objection::Header(name)) => {
                     (StatusCode::BAD_REQUEST, "02", format!("Invalid Mandatory Field {{{name}}}"))
                 }
                 Trouble::Refused(_) => (StatusCode::BAD_REQUEST, "00", "Bad Request".to_owned()),
-                Trouble::Unsigned(Objection::Header(name)) => {
-                    (StatusCode::BAD_REQUEST, "02", format!("Invalid Mandatory Field {{{name}}}"))
-                }
                 Trouble::Unsigned(Objection::Token) => {
                     (StatusCode::UNAUTHORIZED, "01", "Invalid Token (B2B)".to_owned())
                 }

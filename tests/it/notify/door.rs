@@ -67,7 +67,8 @@ impl Doorway {
 
     /// A signed request to a path below the account's URL.
     pub(crate) async fn send(&self, below: &str, letter: &Envelope) -> Answer {
-        let headers: String = letter.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: Vec<String> = letter.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
         let request = format!(
             "POST /notify/doku/doku-main{below} HTTP/1.1\r\nhost: rekon\r\nconnection: close\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{}",
             letter.body.len(),
