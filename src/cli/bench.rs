@@ -3,6 +3,7 @@
 //!
 //! Absent on purpose: passing or failing. Figures of a shared machine vary; whoever reads the table judges.
 
+mod door;
 mod figures;
 mod flat;
 mod loops;
@@ -20,7 +21,8 @@ use crate::{
         exit::{Exit, Failure},
         output::Output,
     },
-    telemetry, web,
+    telemetry::{self, metrics::ProcessMetrics},
+    web,
 };
 use figures::Figures;
 use loops::Pace;
@@ -51,6 +53,9 @@ pub(crate) struct Bench {
     /// Only what may grow with the number of pending rows: 10^4, 10^5 and 10^6 of them; with --quick without the last
     #[arg(long)]
     flat: bool,
+    /// Measure the door for notifications alone
+    #[arg(long)]
+    door: bool,
 }
 
 /// How much is measured.
@@ -62,15 +67,31 @@ struct Extent {
     pending_many: i64,
     /// Rows that are due in each pass over the two.
     due: i64,
+    /// Seconds of notifications.
+    door_seconds: u64,
 }
 
 impl Bench {
     fn extent(&self) -> Extent {
         if self.quick {
             let (rounds, seconds) = (self.rounds.min(2), self.seconds.min(2));
-            return Extent { rounds, seconds, pending_few: 10_000, pending_many: 100_000, due: 10_000 };
+            return Extent {
+                rounds,
+                seconds,
+                pending_few: 10_000,
+                pending_many: 100_000,
+                due: 10_000,
+                door_seconds: 4,
+            };
         }
-        Extent { rounds: self.rounds, seconds: self.seconds, pending_few: 10_000, pending_many: 1_000_000, due: 10_000 }
+        Extent {
+            rounds: self.rounds,
+            seconds: self.seconds,
+            pending_few: 10_000,
+            pending_many: 1_000_000,
+            due: 10_000,
+            door_seconds: 20,
+        }
     }
 
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
@@ -83,6 +104,16 @@ impl Bench {
         let instant = SimProcess::start(&place, "instant", 0)?;
         if self.flat {
             return flatness(context, place, instant, if self.quick { 2 } else { 3 }, extent.rounds);
+        }
+        if self.door {
+            let found = until_signal(OnSignal::Abandon, async |_stop| {
+                let counted = counters()?;
+                door::measure(&place, &instant, extent.door_seconds, counted).await
+            })?;
+            drop(instant);
+            place.close()?;
+            context.out.document(&found, || table::door(&found))?;
+            return Ok(Exit::Clean);
         }
         let slow = SimProcess::start(&place, "slow", SLOW_MS)?;
         let figures =
@@ -113,7 +144,8 @@ async fn measure(
     extent: Extent,
 ) -> Result<Figures, Failure> {
     // Counting is part of the work.
-    let counted = telemetry::metrics::install(&web::vocabulary(vec![ACCOUNT.to_owned()])).map_err(Failure::Metrics)?;
+    let counted = counters()?;
+    let metrics = counted.clone();
     let upkeep = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_secs(5)).await;
@@ -122,15 +154,22 @@ async fn measure(
     }));
     let span = Duration::from_secs(extent.seconds);
     let pace = |in_flight| Pace { in_flight, span, rounds: extent.rounds };
-    out.say("rekon: 1/4 the provider answers at once, 64 in flight");
+    out.say("rekon: 1/5 the provider answers at once, 64 in flight");
     let at_once = loops::compare(place, "at_once", instant, pace(64)).await?;
-    out.say("rekon: 2/4 the provider takes 20 ms, 256 in flight");
+    out.say("rekon: 2/5 the provider takes 20 ms, 256 in flight");
     let in_20_ms = loops::compare(place, "in_20_ms", slow, pace(256)).await?;
     let server = machine::describe(&place.connect("postgres").await?).await?;
-    out.say("rekon: 3/4 many and few pending rows, memory");
+    out.say("rekon: 3/5 many and few pending rows, memory");
     let pending = pending::compare(place, instant, extent).await?;
-    out.say("rekon: 4/4 rules and parsing on one core");
+    out.say("rekon: 4/5 rules and parsing on one core");
     let pure = pure::measure(instant, &at_once.sample)?;
+    out.say("rekon: 5/5 notifications at the door");
+    let door = door::measure(place, instant, extent.door_seconds, metrics).await?;
     drop(upkeep);
-    Ok(Figures { extent, machine: server, at_once, in_20_ms, pending, pure })
+    Ok(Figures { extent, machine: server, at_once, in_20_ms, pending, pure, door })
+}
+
+/// The counters of this process; once.
+fn counters() -> Result<ProcessMetrics, Failure> {
+    telemetry::metrics::install(&web::vocabulary(vec![ACCOUNT.to_owned()])).map_err(Failure::Metrics)
 }

@@ -63,7 +63,7 @@ pub(crate) struct Demo {
     /// Draw everything from this seed
     #[arg(long, default_value_t = 19)]
     seed: u64,
-    /// Keep the simulated providers running at the end, until SIGINT or SIGTERM
+    /// Keep the simulated providers, probes and metrics at the end, until SIGINT or SIGTERM
     #[arg(long)]
     stay: bool,
 }
@@ -131,17 +131,22 @@ impl Demo {
             began,
         };
         let result = stage.play(context);
-        others.block_on(door.close());
+        others.block_on(door.let_go());
         if let Err(error) = postgres.stop() {
             out.say(&format!("rekon: {error}"));
         }
         if self.stay && result.is_ok() {
-            out.say("The providers stay until Ctrl-C.");
+            out.say(&format!(
+                "The providers stay at {}, and probes and metrics of this process at {}, until Ctrl-C.",
+                sim.base_url(),
+                door.base_url()
+            ));
             until_signal(OnSignal::Drain, async |stop| {
                 stop.cancelled().await;
                 Ok(())
             })?;
         }
+        others.block_on(door.close());
         others.block_on(sim.shutdown());
         result
     }

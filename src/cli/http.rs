@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -40,11 +40,23 @@ pub(crate) struct HttpSide {
 
 /// Binds `[server] listen` and answers on the current runtime. Once in a process: its counters are the process's.
 pub(crate) async fn open(config: &Config, lent: Lent) -> Result<HttpSide, Failure> {
-    let server = &config.server;
-    let listener = web::bind(server.listen).await?;
-    let address = listener.local_addr().map_err(Failure::Runtime)?;
+    // A taken address is said before anything else.
+    let listener = web::bind(config.server.listen).await?;
     let vocabulary = web::vocabulary(config.accounts.keys().cloned().collect());
     let metrics = telemetry::metrics::install(&vocabulary).map_err(Failure::Metrics)?;
+    answer(config, lent, listener, metrics)
+}
+
+/// The same on a listener, in a process that counts already.
+pub(crate) fn answer(
+    config: &Config,
+    lent: Lent,
+    listener: TcpListener,
+    metrics: ProcessMetrics,
+) -> Result<HttpSide, Failure> {
+    let server = &config.server;
+    let address = listener.local_addr().map_err(Failure::Runtime)?;
+    let vocabulary = web::vocabulary(config.accounts.keys().cloned().collect());
     let door = Door::new(config, &wiring::rulebook(config)?);
     let (intake, taking) = ingest::intake(door, lent.store.clone());
     tokio::spawn(taking);

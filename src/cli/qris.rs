@@ -44,8 +44,8 @@ pub(crate) enum QrisCommand {
     /// Pay a QR in a sandbox, as its customer
     #[command(after_help = "Example: rekon qris pay - --account doku-sandbox")]
     Pay(make::PayCommand),
-    /// Send one raw refund in a sandbox; real refunds go through the saga
-    #[command(after_help = "Example: rekon qris refund TRY-1 --account doku-sandbox --amount 12000.00")]
+    /// Propose to return a payment's money; `--raw` sends it past the saga, in a sandbox
+    #[command(after_help = "Example: rekon qris refund INV-1 --amount 12000.00 --reason returned-goods")]
     Refund(refund::RefundCommand),
     /// End an unpaid QR in a sandbox
     #[command(after_help = "Example: rekon qris cancel TRY-1 --account doku-sandbox --reason mistyped")]
@@ -53,7 +53,7 @@ pub(crate) enum QrisCommand {
 }
 
 /// A payment that is spoken of: a row of the ledger, or what a person says.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Subject {
     /// A partner_reference_no, or ACCOUNT/REF; need not stand in the ledger
     #[arg(value_name = "REF")]

@@ -3,6 +3,8 @@
 mod by_hand;
 mod people;
 
+pub(crate) use people::proposed;
+
 use crate::{
     cli::{
         context::Context,

@@ -32,7 +32,7 @@ const AMOUNTS: (i64, i64) = (10_000, 500_000);
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Play a provider over real HTTP with real signatures, on a seed.\n\nPrints its address, the address of its controls and an \
-                  [accounts.sim] section that talks to it, then runs until SIGINT or SIGTERM.",
+                  [accounts.NAME] section that talks to it, then runs until SIGINT or SIGTERM.",
     after_help = "Example: rekon sim --payments 100 --seed 7 --out ./sim"
 )]
 pub(crate) struct SimCommand {
@@ -51,6 +51,9 @@ pub(crate) struct SimCommand {
     /// Wait so many milliseconds before every answer
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency_ms: u64,
+    /// What the configuration calls the account: in the printed section and in the expected payments
+    #[arg(long, value_name = "NAME", default_value = "sim")]
+    account: String,
     /// Write the private key, the client secret and the expected payments into this folder
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -67,7 +70,7 @@ impl SimCommand {
             let sim = Sim::start(options).await?;
             let expected = self.register(&sim)?;
             let folder = self.out.as_deref().map(|folder| write_files(folder, &expected)).transpose()?;
-            let account = account_section(&sim.base_url(), folder.as_deref());
+            let account = account_section(&self.account, &sim.base_url(), folder.as_deref());
             let admin_url = format!("{}/_sim", sim.base_url());
             let told = json!({
                 "base_url": sim.base_url(), "admin_url": admin_url, "client_id": CLIENT_ID, "merchant_id": MERCHANT_ID, "account": account,
@@ -93,7 +96,7 @@ impl SimCommand {
             let amount = Sen::rupiah(rng.between(AMOUNTS.0, AMOUNTS.1));
             let payment = scripted(scenario, amount.sen(), &mut rng);
             let (ours, theirs) = (&payment.partner_reference_no, &payment.reference_no);
-            writeln!(csv, "sim,{ours},{theirs},{amount}").unwrap_or_default();
+            writeln!(csv, "{},{ours},{theirs},{amount}", self.account).unwrap_or_default();
             world.add_payment(payment)?;
         }
         Ok(csv)
@@ -129,7 +132,7 @@ pub(super) fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// A section that loads as it stands where the files were written; else it names two variables.
-fn account_section(base_url: &str, folder: Option<&Path>) -> String {
+fn account_section(name: &str, base_url: &str, folder: Option<&Path>) -> String {
     let (secret, key) = match folder {
         Some(folder) => {
             let file = |name| format!("{{ file = {:?} }}", folder.join(name).display().to_string());
@@ -143,7 +146,7 @@ fn account_section(base_url: &str, folder: Option<&Path>) -> String {
         format!("# REKON_SIM_SECRET is {CLIENT_SECRET}; --out FOLDER writes it and the key.\n")
     };
     format!(
-        "{hint}[accounts.sim]\nprovider = \"doku\"\nbase_url = \"{base_url}\"\nclient_id = \"{CLIENT_ID}\"\nclient_secret = {secret}\n\
+        "{hint}[accounts.{name}]\nprovider = \"doku\"\nbase_url = \"{base_url}\"\nclient_id = \"{CLIENT_ID}\"\nclient_secret = {secret}\n\
          private_key = {key}\nmerchant_id = \"{MERCHANT_ID}\"\n"
     )
 }

@@ -33,7 +33,7 @@ pub use database::{Database, DatabaseTarget};
 pub use environment::{CONFIG_VARIABLE, Environment, TOKEN_VARIABLE};
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use jobs::{Daily, Jobs, Prune, Seal, Sweep};
-pub use notify::{NotifyLimits, NotifyTerms};
+pub use notify::{NotifyForm, NotifyLimits, NotifyTerms};
 pub use reader::Setting;
 pub(crate) use reader::nearest_name;
 pub use schedule::{Missed, Schedule};

@@ -1,11 +1,15 @@
 //! DOKU's notification "Notify QRIS" as text, read strictly: sixteen values as query or form parameters, and a JSON body of
 //! four. What it says is a **hint to ask** and never a verdict: its only signature (WORDS) covers four of the sixteen values,
 //! neither the amount nor the status nor our reference, and has no nonce, so whoever caught one can change all the rest.
+//! Its two JSON successors are in `json`; what all of them come to is [`Told`].
 //!
 //! Source: DOKU, archived page "Notify QRIS"; merchants' public code reads the same values out of a form. Absent on purpose:
-//! the check of WORDS (needs a secret), and any effect on a payment's state.
+//! the check of signatures (needs a secret), and any effect on a payment's state.
 
 mod form;
+mod json;
+
+pub use json::{read_json, read_snap};
 
 use serde_json::{Value, json};
 
@@ -143,10 +147,10 @@ pub enum NotificationError {
     #[error("{} has more than {VALUE_MAX} characters", .0.wire())]
     TooLong(Field),
     /// Our reference is missing or cannot be one.
-    #[error("TRANSACTIONID must be 1 to {REFERENCE_MAX} printable characters")]
-    Reference,
+    #[error("{0} must be 1 to {REFERENCE_MAX} printable characters")]
+    Reference(&'static str),
     /// The body is not the documented JSON object.
-    #[error("the body is not a JSON object with transactionId, activityCode, message and processDate")]
+    #[error("the body is not the documented JSON object, or one of its values is too long or no text and no number")]
     Json,
 }
 
@@ -186,8 +190,32 @@ pub struct Claim {
     pub observation: Observation,
     /// Why it means nothing.
     pub doubt: Option<&'static str>,
-    /// `AMOUNT`, where it reads.
+    /// The amount, where it reads.
     pub amount: Option<Sen>,
+}
+
+/// What a notification comes to, however it was spelt.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Our reference.
+    pub partner_reference_no: String,
+    /// What it claims.
+    pub claim: Claim,
+    /// The currency that it names, or that its document implies.
+    pub currency: Option<String>,
+    /// The status as it was spelt; empty where there was none.
+    pub status: String,
+    /// The time of payment as it was spelt; empty where there was none.
+    pub time: String,
+    /// What may be stored and shown.
+    pub redacted: Value,
+}
+
+impl std::fmt::Debug for Told {
+    /// Nothing personal.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Told({})", self.redacted)
+    }
 }
 
 /// The words of [`Claim::doubt`].
@@ -198,6 +226,8 @@ pub mod doubt {
     pub const UNKNOWN_STATUS: &str = "unknown_status";
     /// A success without a readable amount.
     pub const AMOUNT: &str = "amount";
+    /// About something else than a QRIS payment.
+    pub const OTHER_SERVICE: &str = "other_service";
 }
 
 /// Reads a request: its query string, its content type and its body. A missing content type is taken by the look of the body.
@@ -216,13 +246,14 @@ pub fn read(query: &str, content_type: Option<&str>, body: &[u8]) -> Result<Noti
         }
     };
     let notification = Notification { values, body };
-    let reference = notification.partner_reference_no();
+    check_reference(Field::TransactionId.wire(), notification.partner_reference_no())?;
+    Ok(notification)
+}
+
+fn check_reference(name: &'static str, reference: &str) -> Result<(), NotificationError> {
     let is_printable = !reference.chars().any(char::is_control);
-    if is_printable && (1..=REFERENCE_MAX).contains(&reference.chars().count()) {
-        Ok(notification)
-    } else {
-        Err(NotificationError::Reference)
-    }
+    let is_reference = is_printable && (1..=REFERENCE_MAX).contains(&reference.chars().count());
+    is_reference.then_some(()).ok_or(NotificationError::Reference(name))
 }
 
 enum Kind {
@@ -314,6 +345,19 @@ impl Notification {
             _ => (Observation::Indeterminate, Some(doubt::UNKNOWN_STATUS)),
         };
         Claim { observation, doubt, amount }
+    }
+
+    /// What it comes to. The document names no other currency than rupiah, and no field for one.
+    pub fn told(&self) -> Told {
+        let claim = self.claim();
+        Told {
+            partner_reference_no: self.partner_reference_no().to_owned(),
+            currency: claim.amount.map(|_| "IDR".to_owned()),
+            claim,
+            status: self.value(Field::TxnStatus).trim().to_owned(),
+            time: self.value(Field::TxnDate).trim().to_owned(),
+            redacted: self.redacted(),
+        }
     }
 
     /// Everything that makes it what it is, unambiguously: the same text is a redelivery.

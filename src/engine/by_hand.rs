@@ -181,7 +181,7 @@ pub fn check_sandbox(account: &Account, service: Service) -> Result<(), EngineEr
     }
     let instead = match service {
         Service::Refund => {
-            "propose it with `rekon refunds propose`, so that it gets one number, an approval and its share of the budget"
+            "propose it: `rekon qris refund REF --reason TEXT` without --raw, of a payment in the ledger, so that it gets one number, an approval and its share of the budget"
         }
         Service::Payment => "a customer pays with his own application",
         Service::Cancel => {

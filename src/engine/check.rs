@@ -1,16 +1,15 @@
 //! Asks about leased rows: a call slot, a signed request, an answer to the settler. No transaction is open anywhere
 //! here. What could not be asked in time goes back unasked.
 
+mod permit;
+
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -18,16 +17,16 @@ use tracing::Instrument as _;
 use crate::{
     domain::fact::Answer,
     engine::{
-        Ctx, EngineError,
-        clock::DbClock,
-        control, counted, drift,
+        Ctx, EngineError, control, counted, drift,
         runtime::AccountRuntime,
         settle::{self, Answered},
     },
-    providers::{Asked, BuildError, CallError, CallKind, Denied, Failure, Permit, QueryResult},
-    store::{Store, leases::Leased, limits::CallClass},
+    providers::{Asked, BuildError, CallError, Failure, QueryResult},
+    store::{leases::Leased, limits::CallClass},
     telemetry::{metrics, trace::TraceId},
 };
+
+pub(crate) use permit::SlotPermit;
 
 /// Leased rows of one account.
 #[derive(Debug, Clone)]
@@ -50,94 +49,6 @@ impl Chunk {
     }
 }
 
-/// Leave to call: a slot of the shared budget. Remembers when the last call was let go, for `sent_at`.
-pub(crate) struct SlotPermit<'a> {
-    store: &'a Store,
-    account: &'a AccountRuntime,
-    clock: &'a DbClock,
-    stop: &'a CancellationToken,
-    class: CallClass,
-    latest: Instant,
-    /// A probe: it was asked for in bad weather and may go in it.
-    in_bad_weather: bool,
-    asked_at: Instant,
-    sent_us: AtomicI64,
-    waited_us: AtomicU64,
-    ends: Mutex<Ends>,
-}
-
-/// How the calls ended that were made under one permit.
-#[derive(Debug, Clone, Copy, Default)]
-struct Ends {
-    answered: u32,
-    failed: u32,
-    last_failure: Option<Failure>,
-}
-
-impl<'a> SlotPermit<'a> {
-    pub(crate) fn new(ctx: &'a Ctx, account: &'a AccountRuntime, class: CallClass, latest: Instant) -> Self {
-        Self {
-            store: &ctx.store,
-            account,
-            clock: &ctx.clock,
-            stop: &ctx.stop,
-            class,
-            latest,
-            in_bad_weather: account.weather.is_bad(),
-            asked_at: Instant::now(),
-            sent_us: AtomicI64::new(0),
-            waited_us: AtomicU64::new(0),
-            ends: Mutex::default(),
-        }
-    }
-
-    /// How long the last call has taken since it was let go.
-    pub(crate) fn took(&self) -> Duration {
-        self.asked_at.elapsed().saturating_sub(Duration::from_micros(self.waited_us.load(Ordering::Relaxed)))
-    }
-
-    /// Database time when the last call was let go.
-    pub(crate) fn sent_at(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.sent_us.load(Ordering::Relaxed)).unwrap_or_default()
-    }
-}
-
-impl Permit for SlotPermit<'_> {
-    async fn call(&self, _kind: CallKind) -> Result<(), Denied> {
-        let begun = Instant::now();
-        let slot = tokio::select! {
-            // The slot first: where it is there at once, nobody need listen for the end.
-            biased;
-            slot = self.account.budget.slot(self.store, self.class, self.latest) => slot,
-            // Nothing new is asked by a process that ends.
-            () = self.stop.cancelled() => return Err(Denied),
-        };
-        slot.map_err(|error| {
-            tracing::debug!(account = %self.account.name, %error, "no call slot");
-            Denied
-        })?;
-        // The weather may have turned while this one waited for its slot.
-        if self.account.weather.is_bad() && !self.in_bad_weather {
-            return Err(Denied);
-        }
-        self.sent_us.store(self.clock.now().timestamp_micros(), Ordering::Relaxed);
-        let until_now = u64::try_from(self.asked_at.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.waited_us.store(until_now, Ordering::Relaxed);
-        metrics::budget_wait(&self.account.name, self.class.as_str(), begun.elapsed());
-        Ok(())
-    }
-
-    fn ended(&self, _kind: CallKind, failure: Option<Failure>) {
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        match failure {
-            Some(failure) => {
-                *ends = Ends { failed: ends.failed.saturating_add(1), last_failure: Some(failure), ..*ends }
-            }
-            None => ends.answered = ends.answered.saturating_add(1),
-        }
-    }
-}
-
 /// Asks about every row of a chunk and hands the answers to the settler; gives back what could not be asked while half
 /// of the lease was left.
 pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
@@ -145,25 +56,27 @@ pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
     let account = &*chunk.account;
     let class = if chunk.is_pulled { CallClass::Cashier } else { ctx.class };
     let is_probe = chunk.rows.len() == 1 && !chunk.is_pulled;
+    let terms = Terms { latest, class, is_probe };
     let askers = account.concurrency.min(chunk.rows.len());
     // A few askers that take row after row: a future of its own for each row is kilobytes to allocate per call.
-    let rows = Mutex::new(chunk.rows.into_iter());
-    let next = || rows.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let rows = Mutex::new(VecDeque::from(chunk.rows));
+    let next = || rows.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let asker = || async {
         let mut unasked = Vec::new();
         while let Some(row) = next() {
-            match ask_row(ctx, account, &row, Terms { latest, class, is_probe }).await {
-                Ok(true) => {}
-                Ok(false) => unasked.push((row.id, row.epoch)),
-                Err(error) => {
-                    tracing::error!(account = %account.name, id = row.id, %error, "a row could not be asked about");
-                    unasked.push((row.id, row.epoch));
-                }
-            }
+            unasked.extend(ask_or_leave(ctx, account, row, terms).await);
         }
         unasked
     };
-    let unasked: Vec<(i64, i64)> = join_all((0..askers).map(|_| asker())).await.concat();
+    let asked_in_turn = CancellationToken::new();
+    let in_turn = async {
+        let unasked = join_all((0..askers).map(|_| asker())).await.concat();
+        asked_in_turn.cancel();
+        unasked
+    };
+    let out_of_turn = hurried(ctx, account, &rows, terms, &asked_in_turn);
+    let (in_turn, out_of_turn) = tokio::join!(in_turn, out_of_turn);
+    let unasked = [in_turn, out_of_turn].concat();
     if is_probe {
         account.weather.probe_over(&ctx.store).await;
     }
@@ -171,6 +84,46 @@ pub async fn chunk(ctx: &Ctx, chunk: Chunk) {
         && let Err(error) = ctx.store.release_rows(&unasked).await
     {
         tracing::warn!(account = %account.name, %error, rows = unasked.len(), "leases run out by themselves");
+    }
+}
+
+/// Takes rows out of the queue that somebody has come to wait for, and asks about them at once.
+async fn hurried(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    rows: &Mutex<VecDeque<Leased>>,
+    terms: Terms,
+    asked_in_turn: &CancellationToken,
+) -> Vec<(i64, i64)> {
+    let take = |ids: &BTreeSet<i64>| {
+        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let (taken, left): (VecDeque<_>, VecDeque<_>) = rows.drain(..).partition(|row| ids.contains(&row.id));
+        *rows = left;
+        (!taken.is_empty()).then_some(taken)
+    };
+    let terms = Terms { class: CallClass::Cashier, ..terms };
+    let mut unasked = Vec::new();
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            taken = account.hurry.any(take) =>
+                under_way.extend(taken.into_iter().map(|row| ask_or_leave(ctx, account, row, terms))),
+            Some(left) = under_way.next() => unasked.extend(left),
+            () = asked_in_turn.cancelled(), if under_way.is_empty() => return unasked,
+        }
+    }
+}
+
+/// Asks about one row; its lease where it was not asked.
+async fn ask_or_leave(ctx: &Ctx, account: &AccountRuntime, row: Leased, terms: Terms) -> Option<(i64, i64)> {
+    match ask_row(ctx, account, &row, terms).await {
+        Ok(true) => None,
+        Ok(false) => Some((row.id, row.epoch)),
+        Err(error) => {
+            tracing::error!(account = %account.name, id = row.id, %error, "a row could not be asked about");
+            Some((row.id, row.epoch))
+        }
     }
 }
 
@@ -211,8 +164,15 @@ pub(crate) async fn ask(
     latest: Instant,
 ) -> Result<Option<Answered>, EngineError> {
     // Made before any wait: it remembers in which weather this was begun.
-    let permit = SlotPermit::new(ctx, account, class, latest);
-    let Ok(Ok(_in_flight)) = tokio::time::timeout_at(latest, account.line(class).acquire()).await else {
+    let permit = SlotPermit::new(ctx, account, class, latest).for_row(row.id);
+    let line = async {
+        tokio::select! {
+            biased;
+            line = account.line(class).acquire() => line,
+            () = permit.hurried() => account.line(CallClass::Cashier).acquire().await,
+        }
+    };
+    let Ok(Ok(_in_flight)) = tokio::time::timeout_at(latest, line).await else {
         return Ok(None);
     };
     if ctx.stop.is_cancelled() {
@@ -251,7 +211,13 @@ pub(crate) async fn ask(
     Ok(Some(answered(ctx, row, result, permit.sent_at(), bad_weather)))
 }
 
-fn answered(ctx: &Ctx, row: &Leased, result: QueryResult, sent_at: DateTime<Utc>, bad_weather: bool) -> Answered {
+fn answered(
+    ctx: &Ctx,
+    row: &Leased,
+    result: QueryResult,
+    sent_at: chrono::DateTime<chrono::Utc>,
+    bad_weather: bool,
+) -> Answered {
     let was_sent = result.meta.call_id.is_some();
     Answered {
         id: row.id,

@@ -7,6 +7,8 @@
 
 mod allowance;
 mod intake;
+mod seal;
+mod snap;
 mod words;
 
 use std::{
@@ -21,7 +23,7 @@ use crate::{
     config::{Config, NotifyLimits},
     domain::{
         fact::{Answer, Echo, Fact, Source},
-        notification::{Field, Notification},
+        notification::{NotificationError, Told},
         observation::Observation,
     },
     engine::{EngineError, rulebook::Rulebook},
@@ -32,9 +34,11 @@ use crate::{
     },
     telemetry::metrics,
 };
-use words::WordsKey;
+use seal::{Read, Seal};
 
 pub use intake::{Away, Intake, intake};
+pub use seal::{Form, Letter, Objection};
+pub use snap::GivenToken;
 
 /// The doubt of a notification that bears no right signature.
 const UNVERIFIED: &str = "unverified";
@@ -50,7 +54,7 @@ pub struct Door {
 struct DoorAccount {
     provider: String,
     profile_hash: Arc<str>,
-    key: Option<WordsKey>,
+    seal: Seal,
 }
 
 /// One notification at the door.
@@ -59,8 +63,10 @@ pub struct Arrival {
     account: String,
     profile_hash: Arc<str>,
     hash: Vec<u8>,
-    is_verified: bool,
-    notification: Notification,
+    /// What another one must not have for this one to be news: the payload, and the number that its sender gave it.
+    marks: Vec<String>,
+    objection: Option<Objection>,
+    told: Told,
 }
 
 /// What became of a notification.
@@ -108,40 +114,85 @@ impl Door {
         let account = |a: &crate::config::Account| DoorAccount {
             provider: a.provider.clone(),
             profile_hash: rulebook.shared_profile_hash(&a.name),
-            key: a.notify.as_ref().map(|n| WordsKey { shared_key: n.shared_key.clone(), formula: n.words.clone() }),
+            seal: Seal::of(a),
         };
         let accounts = config.accounts.values().map(|a| (a.name.clone(), account(a))).collect();
         Self { accounts, limits: config.server.notify }
     }
 
-    /// Takes a notification for an account of that provider; `None` where there is no such account.
-    pub fn arrival(&self, provider: &str, account: &str, notification: Notification) -> Option<Arrival> {
-        let known = self.accounts.get(account).filter(|a| a.provider == provider)?;
-        Some(Arrival {
-            account: account.to_owned(),
-            profile_hash: known.profile_hash.clone(),
-            hash: Sha256::digest(notification.canonical().as_bytes()).to_vec(),
-            is_verified: known.key.as_ref().is_some_and(|key| key.verifies(&notification)),
-            notification,
-        })
+    /// How an account of that provider spells its notifications; `None` where there is no such account.
+    pub fn form(&self, provider: &str, account: &str) -> Option<Form> {
+        self.known(provider, account).map(|known| known.seal.form())
     }
 
-    /// Is there an account of that name at that provider?
-    pub fn knows(&self, provider: &str, account: &str) -> bool {
-        self.accounts.get(account).is_some_and(|a| a.provider == provider)
+    /// Takes a notification for an account of that provider; `None` where there is no such account.
+    ///
+    /// # Errors
+    /// It is none: nothing of it can be kept.
+    pub fn arrival(
+        &self,
+        provider: &str,
+        account: &str,
+        letter: &Letter<'_>,
+        now: DateTime<Utc>,
+    ) -> Option<Result<Arrival, NotificationError>> {
+        let known = self.known(provider, account)?;
+        Some(known.seal.read(letter, now).map(|read| Arrival::new(account, known, read)))
+    }
+
+    /// A token for a provider that notifies by SNAP BI; `None` where the account does not.
+    ///
+    /// # Errors
+    /// Whoever asks is not the provider.
+    pub fn token(
+        &self,
+        provider: &str,
+        account: &str,
+        letter: &Letter<'_>,
+        now: DateTime<Utc>,
+    ) -> Option<Result<GivenToken, Objection>> {
+        match &self.known(provider, account)?.seal {
+            Seal::Snap(key) => Some(key.token(letter, now)),
+            Seal::Legacy(_) | Seal::Json(_) => None,
+        }
+    }
+
+    fn known(&self, provider: &str, account: &str) -> Option<&DoorAccount> {
+        self.accounts.get(account).filter(|known| known.provider == provider)
     }
 }
 
 impl Arrival {
+    fn new(account: &str, known: &DoorAccount, read: Read) -> Self {
+        let Read { told, payload, request_id, objection } = read;
+        let hash = Sha256::digest(&payload).to_vec();
+        let number = request_id.map(|id| hex::encode(Sha256::digest(format!("request {id}"))));
+        let marks = [Some(hex::encode(&hash)), number].into_iter().flatten().collect();
+        let (account, profile_hash) = (account.to_owned(), known.profile_hash.clone());
+        Self { account, profile_hash, hash, marks, objection, told }
+    }
+
+    /// Why nobody vouches for it; `None`: it is signed rightly.
+    pub const fn objection(&self) -> Option<Objection> {
+        self.objection
+    }
+
+    const fn is_verified(&self) -> bool {
+        self.objection.is_none()
+    }
+
     /// Its identity among the facts of a row.
     fn call_id(&self) -> String {
-        format!("notify:{}", hex::encode(&self.hash))
+        format!("{CALL_ID}{}", self.marks.join("."))
     }
 
     fn pair(&self) -> (&str, &str) {
-        (&self.account, self.notification.partner_reference_no())
+        (&self.account, &self.told.partner_reference_no)
     }
 }
+
+/// The beginning of a notification's `call_id`; its marks follow.
+const CALL_ID: &str = "notify:";
 
 /// Writes a group of notifications in one transaction and says what became of each, in their order.
 ///
@@ -153,7 +204,7 @@ pub async fn ingest(store: &Store, door: &Door, arrivals: &[Arrival]) -> Result<
     let targets = notifications::lock(&mut tx, &pairs).await?;
     let ids: Vec<i64> = targets.iter().map(|t| t.id).collect();
     let mut rows = Rows::new(targets, notifications::recorded(&mut tx, &ids).await?);
-    let doubtful: BTreeSet<&str> = arrivals.iter().filter(|a| !a.is_verified).map(|a| a.account.as_str()).collect();
+    let doubtful: BTreeSet<&str> = arrivals.iter().filter(|a| !a.is_verified()).map(|a| a.account.as_str()).collect();
     let doubtful: Vec<&str> = doubtful.into_iter().collect();
     let now = crate::store::now_in(&mut tx).await?;
     let mut allowances = BTreeMap::new();
@@ -187,14 +238,28 @@ pub async fn ingest(store: &Store, door: &Door, arrivals: &[Arrival]) -> Result<
 /// The locked rows, and what is recorded of them.
 struct Rows {
     by_pair: BTreeMap<(String, String), Target>,
-    recorded: BTreeMap<i64, BTreeSet<String>>,
+    recorded: BTreeMap<i64, Recorded>,
+}
+
+/// A row's notifications so far.
+#[derive(Default)]
+struct Recorded {
+    facts: usize,
+    marks: BTreeSet<String>,
+}
+
+impl Recorded {
+    fn add<'a>(&mut self, marks: impl Iterator<Item = &'a str>) {
+        self.facts = self.facts.saturating_add(1);
+        self.marks.extend(marks.map(str::to_owned));
+    }
 }
 
 impl Rows {
     fn new(targets: Vec<Target>, recorded: Vec<(i64, String)>) -> Self {
-        let mut calls: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+        let mut calls: BTreeMap<i64, Recorded> = BTreeMap::new();
         for (id, call_id) in recorded {
-            calls.entry(id).or_default().insert(call_id);
+            calls.entry(id).or_default().add(call_id.strip_prefix(CALL_ID).unwrap_or(&call_id).split('.'));
         }
         let by_pair = targets.into_iter().map(|t| ((t.account.clone(), t.partner_reference_no.clone()), t)).collect();
         Self { by_pair, recorded: calls }
@@ -212,20 +277,20 @@ impl Rows {
         per_payment: u32,
     ) -> Outcome {
         let Some(id) = self.target(arrival).map(|target| target.id) else { return Outcome::Unmatched };
-        let calls = self.recorded.entry(id).or_default();
-        if calls.contains(&arrival.call_id()) {
+        let recorded = self.recorded.entry(id).or_default();
+        if arrival.marks.iter().any(|mark| recorded.marks.contains(mark)) {
             return Outcome::Redelivered;
         }
-        if calls.len() >= usize::try_from(per_payment).unwrap_or(usize::MAX) {
+        if recorded.facts >= usize::try_from(per_payment).unwrap_or(usize::MAX) {
             return Outcome::Crowded;
         }
         let is_granted =
-            arrival.is_verified || allowances.get_mut(&arrival.account).is_some_and(allowance::Allowance::take);
+            arrival.is_verified() || allowances.get_mut(&arrival.account).is_some_and(allowance::Allowance::take);
         if !is_granted {
             return Outcome::Limited;
         }
-        calls.insert(arrival.call_id());
-        if arrival.is_verified { Outcome::Verified } else { Outcome::Unverified }
+        recorded.add(arrival.marks.iter().map(String::as_str));
+        if arrival.is_verified() { Outcome::Verified } else { Outcome::Unverified }
     }
 }
 
@@ -266,16 +331,16 @@ fn kept_apart(arrival: &Arrival, outcome: Outcome) -> Apart {
     Apart {
         account: arrival.account.clone(),
         payload_hash: arrival.hash.clone(),
-        reference: arrival.notification.partner_reference_no().to_owned(),
+        reference: arrival.told.partner_reference_no.clone(),
         outcome: outcome.as_str(),
-        is_verified: arrival.is_verified,
-        body: arrival.notification.redacted(),
+        is_verified: arrival.is_verified(),
+        body: arrival.told.redacted.clone(),
         n: 0,
     }
 }
 
 fn add_fact(batch: &mut Batch, arrival: &Arrival, target: &Target, now: DateTime<Utc>) {
-    let body = arrival.notification.redacted().to_string().into_bytes();
+    let body = arrival.told.redacted.to_string().into_bytes();
     let raw_hash = Sha256::digest(&body).into();
     batch.raws.push(RawAnswer { hash: raw_hash, body: Arc::new(body) });
     let fact = Fact {
@@ -302,21 +367,20 @@ fn add_fact(batch: &mut Batch, arrival: &Arrival, target: &Target, now: DateTime
 
 /// The claim as a fact keeps it, for people who read the row's story. Without a right signature it claims nothing.
 fn claimed(arrival: &Arrival) -> Answer {
-    let claim = arrival.notification.claim();
-    let short = |field| Some(arrival.notification.value(field).trim()).filter(|t| is_plain(t)).map(str::to_owned);
-    let (observation, doubt) = if arrival.is_verified {
-        (claim.observation, claim.doubt)
+    let told = &arrival.told;
+    let short = |text: &str| Some(text.to_owned()).filter(|text| is_plain(text));
+    let (observation, doubt) = if arrival.is_verified() {
+        (told.claim.observation, told.claim.doubt)
     } else {
         (Observation::Indeterminate, Some(UNVERIFIED))
     };
     Answer {
         observation,
         echo: Echo::Right,
-        latest_transaction_status: short(Field::TxnStatus),
-        amount: claim.amount,
-        // The document names no other currency, and no field for one.
-        currency: claim.amount.map(|_| "IDR".to_owned()),
-        paid_time_raw: short(Field::TxnDate),
+        latest_transaction_status: short(&told.status),
+        amount: told.claim.amount,
+        currency: told.currency.as_deref().and_then(short),
+        paid_time_raw: short(&told.time),
         doubt: doubt.map(str::to_owned),
         ..Answer::indeterminate("")
     }

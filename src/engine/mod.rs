@@ -20,6 +20,7 @@ pub mod drift;
 pub mod error;
 pub mod explain;
 pub mod health;
+pub mod hurry;
 pub mod import;
 pub mod ingest;
 pub mod lookup;

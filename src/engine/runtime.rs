@@ -18,6 +18,7 @@ use crate::{
         budget::{Budget, BudgetSettings},
         clock::DbClock,
         drift::DriftBook,
+        hurry::Hurry,
         rulebook::Rulebook,
         sentinel::SentinelSettings,
         settler::{self, Answers, SettlerSettings},
@@ -51,6 +52,8 @@ pub struct AccountRuntime {
     pace: RwLock<Pace>,
     /// Chunks under way at once.
     pub chunks_at_once: usize,
+    /// Rows in its chunks that somebody waits for.
+    pub hurry: Hurry,
     /// Its sweep's sign of life.
     pub heart: Heartbeat,
     /// The sign of life of the lane for rows that somebody waits for.
@@ -337,6 +340,7 @@ fn runtime(config: &Config, client: AccountClient, [heart, pulled_heart]: [Heart
         concurrency: ordinary,
         chunks_at_once: chunks_at_once(granted(config, limits.per_second), pace.chunk_max),
         pace: RwLock::new(pace),
+        hurry: Hurry::default(),
         name,
         heart,
         pulled_heart,

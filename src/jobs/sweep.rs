@@ -133,7 +133,9 @@ impl Fetcher {
             return Ok(None);
         }
         let (account, limit) = (&self.account, self.account.pace().chunk_max);
-        let claim = self.ctx.store.claim_pulled(&account.name, limit, &self.ctx.owner, self.ctx.limits.lease).await?;
+        let (store, lease) = (&self.ctx.store, self.ctx.limits.lease);
+        let (claim, held) = store.claim_pulled(&account.name, limit, &self.ctx.owner, lease).await?;
+        account.hurry.set(held);
         if claim.rows.is_empty() {
             return Ok(None);
         }

@@ -6,6 +6,7 @@ mod by_hand;
 pub(super) mod notify;
 mod query;
 mod refund;
+pub(super) mod sealed;
 mod status;
 
 use std::sync::Arc;

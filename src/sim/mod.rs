@@ -37,7 +37,10 @@ mod world;
 pub use arrivals::{Arrival, CallBudget, max_excess};
 pub use book::{Book, BookEntry, Returned};
 pub use client::SimClient;
-pub use doku::notify::{Notice, Says};
+pub use doku::{
+    notify::{Notice, Says},
+    sealed::{Envelope, NoticeForm, Sealer},
+};
 pub use gate::{Gate, GatePoint, GateSpec};
 pub use grammar::{FaultKind, Play, Truth, play};
 pub use keys::{DEMO_PRIVATE_KEY_PEM, DEMO_PUBLIC_KEY_PEM};

@@ -58,6 +58,10 @@ select setval('rekon.instances', $1)";
 const DUE_ROWS: &str = "-- store::bench::due_rows
 select count(*) from rekon.transactions where account = $1 and next_check_at <= now()";
 
+const NOTIFIED: &str = "-- store::bench::notified
+select count(distinct t.id) from rekon.transactions t join rekon.facts f on f.transaction_id = t.id
+ where t.account = $1 and t.partner_reference_no = any($2) and f.source = 'notification'";
+
 const SETTING: &str = "-- store::bench::setting
 select current_setting($1)";
 
@@ -120,6 +124,11 @@ impl Store {
     /// How many rows of the account are due.
     pub async fn due_rows(&self, account: &str) -> Result<i64, StoreError> {
         Ok(sqlx::query_scalar(DUE_ROWS).bind(account).fetch_one(self.pool()).await?)
+    }
+
+    /// How many of these payments have a notification written down.
+    pub async fn notified(&self, account: &str, references: &[String]) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar(NOTIFIED).bind(account).bind(references).fetch_one(self.pool()).await?)
     }
 
     /// A setting of the server as it says it itself.

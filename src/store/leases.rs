@@ -58,16 +58,24 @@ update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, leas
 returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.next_check_at as due_at, now() as at";
 
 // An entry has done its work when its row is leased, and is idle where the row was asked since; a row that somebody holds
-// keeps its entry until he lets go.
+// keeps its entry until he lets go. Those that the owner itself holds are named beside, unlocked: what was just leased is not
+// among them, because they are read as they stood before.
 const CLAIM_PULLED: &str = "-- store::leases::claim_pulled
 with free as (
   select p.transaction_id as id from rekon.pulled p join rekon.transactions t on t.id = p.transaction_id
    where p.account = $1 and (t.lease_until is null or t.lease_until < now())
    order by p.at limit $2 for update skip locked),
-gone as (delete from rekon.pulled p using free where p.transaction_id = free.id)
-update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, lease_epoch = t.lease_epoch + 1
-  from free where t.id = free.id and t.next_check_at <= now()
-returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.next_check_at as due_at, now() as at";
+gone as (delete from rekon.pulled p using free where p.transaction_id = free.id),
+leased as (
+  update rekon.transactions t set lease_owner = $3, lease_until = now() + $4, lease_epoch = t.lease_epoch + 1
+    from free where t.id = free.id and t.next_check_at <= now()
+  returning t.id, t.lease_epoch, t.partner_reference_no, t.reference_no, t.external_id, t.direction = 'out' as is_payout, t.next_check_at as due_at, now() as at),
+held as (
+  select t.id from rekon.pulled p join rekon.transactions t on t.id = p.transaction_id
+   where p.account = $1 and t.lease_owner = $3 and t.lease_until >= now() order by p.at limit $2)
+select *, false as is_held from leased
+union all
+select id, 0, '', null, null, false, null, now(), true from held";
 
 const CLAIM_ONE: &str = "-- store::leases::claim_one
 update rekon.transactions t set lease_owner = $2, lease_until = now() + $3, lease_epoch = t.lease_epoch + 1
@@ -134,6 +142,18 @@ const WAKE: &str = "-- store::leases::wake
 select pg_notify('rekon_wake', $1)";
 
 impl Store {
+    async fn claim(
+        &self,
+        sql: &'static str,
+        account: &str,
+        limit: i64,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<Vec<sqlx::postgres::PgRow>, StoreError> {
+        let claim = sqlx::query(sql).bind(account).bind(limit).bind(owner).bind(interval(lease));
+        Ok(claim.fetch_all(self.pool()).await?)
+    }
+
     /// Leases up to `limit` due rows of an account.
     pub async fn claim_due(
         &self,
@@ -142,32 +162,29 @@ impl Store {
         owner: &str,
         lease: Duration,
     ) -> Result<Claim<Leased>, StoreError> {
-        let rows = sqlx::query(CLAIM_DUE)
-            .bind(account)
-            .bind(limit)
-            .bind(owner)
-            .bind(interval(lease))
-            .fetch_all(self.pool())
-            .await?;
-        claimed(&rows)
+        claimed(&self.claim(CLAIM_DUE, account, limit, owner, lease).await?)
     }
 
-    /// Leases up to `limit` rows of an account that somebody waits for, longest wait first.
+    /// Leases up to `limit` rows of an account that somebody waits for, longest wait first; and names the ones that `owner`
+    /// holds already.
     pub async fn claim_pulled(
         &self,
         account: &str,
         limit: i64,
         owner: &str,
         lease: Duration,
-    ) -> Result<Claim<Leased>, StoreError> {
-        let rows = sqlx::query(CLAIM_PULLED)
-            .bind(account)
-            .bind(limit)
-            .bind(owner)
-            .bind(interval(lease))
-            .fetch_all(self.pool())
-            .await?;
-        claimed(&rows)
+    ) -> Result<(Claim<Leased>, Vec<i64>), StoreError> {
+        let rows = self.claim(CLAIM_PULLED, account, limit, owner, lease).await?;
+        let mut leased = Vec::new();
+        let mut held = Vec::new();
+        for row in rows {
+            if row.try_get("is_held")? {
+                held.push(row.try_get("id")?);
+            } else {
+                leased.push(row);
+            }
+        }
+        Ok((claimed(&leased)?, held))
     }
 
     /// Leases one row, due or not; empty while somebody else holds it.
@@ -184,13 +201,7 @@ impl Store {
         owner: &str,
         lease: Duration,
     ) -> Result<Vec<LeasedRefund>, StoreError> {
-        let rows = sqlx::query(CLAIM_REFUNDS)
-            .bind(account)
-            .bind(limit)
-            .bind(owner)
-            .bind(interval(lease))
-            .fetch_all(self.pool())
-            .await?;
+        let rows = self.claim(CLAIM_REFUNDS, account, limit, owner, lease).await?;
         let leased = |row: &sqlx::postgres::PgRow| {
             Ok(LeasedRefund {
                 id: row.try_get("id")?,

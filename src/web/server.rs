@@ -104,6 +104,7 @@ fn table() -> Vec<Route> {
         ("/readyz", &["GET"], get(probes::readyz)),
         ("/metrics", &["GET"], get(scrape::metrics)),
         ("/notify/doku/{account}", &["POST"], post(notify::doku)),
+        ("/notify/doku/{account}/authorization/v1/access-token/b2b", &["POST"], post(notify::token)),
     ]
 }
 

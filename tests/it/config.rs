@@ -19,6 +19,7 @@ fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         ("DOKU_CLIENT_SECRET", "hush-hush"),
         ("DOKU_KEY", KEY),
         ("DOKU_SHARED_KEY", "hush-shared"),
+        ("DOKU_PUBLIC_KEY", include_str!("../fixtures/providers/test_key.pub.pem")),
         ("PAYDIA_CUSTOMER_TOKEN", "hush-token"),
         ("HOME", "/home/x"),
     ];
@@ -130,6 +131,23 @@ fn examples_of_the_shipped_file_load_as_they_are_documented() {
     assert_eq!(load(ACCOUNT).unwrap().accounts["doku-main"].ladder, None, "the profile's stays");
     assert_eq!(account.profile.get("refund_repeat").and_then(toml::Value::as_str), Some("safe"));
     assert!(matches!(&config.database.target, DatabaseTarget::Url { direct_url: Some(_), .. }));
+}
+
+#[test]
+fn each_form_of_notifications_demands_its_key() {
+    let notify = |terms: &str| account_with(&format!("notify = {{ {terms} }}"));
+    assert_refused(&[
+        (&notify("form = \"legacy\""), "accounts.doku-main.notify.shared_key: missing"),
+        (&notify("form = \"snap\""), "accounts.doku-main.notify.public_key: missing"),
+        (&notify("form = \"snap\", public_key = { env = \"DOKU_KEY\" }"), "not an RSA key of 2048 bits or more"),
+        (&notify("form = \"words\""), "one of \"legacy\", \"json\", \"snap\""),
+        (&notify("form = \"json\", signed_path = \"hook\""), "a path as the provider signs it"),
+        (&notify("form = \"json\", clock_skew = \"2h\""), "clock_skew"),
+    ]);
+    let snap = load(&notify("form = \"snap\", public_key = { env = \"DOKU_PUBLIC_KEY\" }")).unwrap();
+    let form = &snap.accounts["doku-main"].notify.as_ref().unwrap().form;
+    assert!(matches!(form, rekon::config::NotifyForm::Snap { token_ttl, .. } if token_ttl.as_secs() == 900));
+    assert!(load(&notify("form = \"json\"")).is_ok(), "the client secret is there already");
 }
 
 #[test]

@@ -3,11 +3,16 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Read as _},
+    net::{SocketAddr, TcpStream},
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    thread,
 };
 
 use serde_json::Value;
+
+use crate::web::house;
 
 const PAYMENTS: u64 = 500;
 
@@ -26,20 +31,52 @@ fn path(folder: &Path, name: &str) -> String {
     folder.join(name).display().to_string()
 }
 
-#[test]
-fn every_row_of_the_demo_ends_as_it_must_and_what_it_leaves_behind_works() {
+/// `rekon demo --stay`: its stdout and its whole story, with a look at what stays before it is told to end.
+async fn stayed(mut demo: Command) -> (String, String) {
+    let mut child = demo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let mut stdout = child.stdout.take().expect("it is piped");
+    let said = thread::spawn(move || {
+        let mut said = String::new();
+        stdout.read_to_string(&mut said).map(|_| said)
+    });
+    let mut story = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+    while !story.contains("until Ctrl-C") {
+        assert!(stderr.read_line(&mut story).expect("it is UTF-8") > 0, "{story}");
+    }
+    let words = story.lines().last().expect("the last line").split(' ');
+    let places: Vec<SocketAddr> =
+        words.filter_map(|word| word.strip_prefix("http://")?.trim_end_matches(',').parse().ok()).collect();
+    let [providers, door] = places[..] else { panic!("two places: {story}") };
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: rekon\r\nconnection: close\r\n\r\n");
+    assert_eq!(house::ask(door, &get("/healthz")).await.status, 200);
+    let metrics = house::ask(door, &get("/metrics")).await;
+    assert!(metrics.status == 200 && metrics.body.contains("rekon_notifications_total"), "{}", metrics.body);
+    assert_eq!(house::ask(providers, &get("/nowhere")).await.status, 404, "somebody answers");
+    let ended = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(ended.is_ok_and(|status| status.success()));
+    stderr.read_to_string(&mut story).expect("it is UTF-8");
+    assert!(child.wait().expect("it ends").success(), "{story}");
+    for place in places {
+        assert!(TcpStream::connect(place).is_err(), "nobody listens at {place} any more");
+    }
+    (said.join().expect("it is read").expect("it is UTF-8"), story)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_of_the_demo_ends_as_it_must_and_what_it_leaves_behind_works() {
     let (files, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let payments = PAYMENTS.to_string();
     let (dir, data_dir) = (path(files.path(), "day"), data.path().display().to_string());
     let mut demo = Command::new(env!("CARGO_BIN_EXE_rekon"));
-    demo.args(["demo", "--json", "--seed", "7", "--payments", &payments, "--dir", &dir, "--data-dir", &data_dir]);
+    demo.args(["demo", "--stay", "--json", "--seed", "7", "--payments", &payments, "--dir", &dir]);
+    demo.args(["--data-dir", &data_dir]);
     // A demo on a production machine must not meet what is configured there.
     demo.env("REKON__REFUNDS__MODE", "off").env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/production");
-    let ended = demo.output().expect("the binary runs");
-    let story = text(&ended.stderr);
-    assert!(ended.status.success(), "{story}");
+    let (stdout, story) = stayed(demo).await;
+    assert!(!data.path().join("pg/postmaster.pid").exists(), "the private Postgres still runs");
 
-    let told: Value = serde_json::from_str(&text(&ended.stdout)).expect("stdout is one document");
+    let told: Value = serde_json::from_str(&stdout).expect("stdout is one document");
     every_row_ended_right(&told["outcome"]);
     no_notification_moved_anything(&told["notifications"]);
     assert!(story.contains("500 of 500 rows ended as they must"), "{story}");

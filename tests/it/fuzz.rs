@@ -192,6 +192,55 @@ fn the_notification_reader_survives_and_reads_no_other_amount() {
     });
 }
 
+/// Reads one of the two JSON notifications: mostly as documented, each value bent now and then.
+fn fuzz_json_notification(
+    name: &str,
+    documented: impl Fn(&mut Dice, &str, &str) -> String,
+    read: impl Fn(&[u8]) -> Result<notification::Told, notification::NotificationError>,
+) {
+    fuzz(name, |dice| {
+        let amount = dice.amount();
+        // A JSON text, or as it stands: often no JSON at all.
+        let written = if dice.once_in(3) { amount.clone() } else { serde_json::json!(amount).to_string() };
+        let reference = serde_json::json!(dice.word(20)).to_string();
+        let body = documented(dice, &reference, &written).into_bytes();
+        let is_bent = dice.once_in(4);
+        let Ok(told) = read(&if is_bent { dice.bent(body) } else { body }) else { return false };
+        if let Some(read) = told.claim.amount
+            && !is_bent
+            && !amount.contains(['e', 'E'])
+        {
+            assert_same(read, &amount);
+        }
+        assert!(told.claim.observation != Observation::Paid || told.claim.amount.is_some_and(Sen::is_positive));
+        assert!(!told.partner_reference_no.is_empty());
+        assert!(!told.redacted.to_string().contains(char::is_control));
+        true
+    });
+}
+
+#[test]
+fn the_json_notification_reader_survives_and_reads_no_other_amount() {
+    let documented = |dice: &mut Dice, reference: &str, amount: &str| {
+        let status = dice.pick(&["SUCCESS", "SUCCESS", "FAILED", "REFUNDED", "", "?"]).to_owned();
+        format!(
+            r#"{{"service":{{"id":"QRIS"}},"order":{{"invoice_number":{reference},"amount":{amount}}},"transaction":{{"status":"{status}"}}}}"#
+        )
+    };
+    fuzz_json_notification("notification-json", documented, notification::read_json);
+}
+
+#[test]
+fn the_snap_notification_reader_survives_and_reads_no_other_amount() {
+    let documented = |dice: &mut Dice, reference: &str, amount: &str| {
+        let status = dice.pick(&["\"00\"", "\"00\"", "0", "\"06\"", "null", "[]"]).to_owned();
+        format!(
+            r#"{{"originalPartnerReferenceNo":{reference},"latestTransactionStatus":{status},"amount":{{"value":{amount},"currency":"IDR"}}}}"#
+        )
+    };
+    fuzz_json_notification("notification-snap", documented, notification::read_snap);
+}
+
 #[test]
 fn the_qris_reader_survives_and_reads_no_other_amount() {
     fuzz("qris", |dice| {

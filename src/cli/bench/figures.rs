@@ -1,6 +1,6 @@
 //! What was measured, and how a median and a ratio are made of it. Everything is an integer: a ratio is thousandths.
 
-use super::{Extent, loops::Comparison, machine::Machine, pending::Pending, pure::Pure};
+use super::{Extent, door::DoorFigures, loops::Comparison, machine::Machine, pending::Pending, pure::Pure};
 
 /// Everything.
 #[derive(Debug, serde::Serialize)]
@@ -17,6 +17,8 @@ pub(super) struct Figures {
     pub(super) pending: Pending,
     /// One core, no I/O.
     pub(super) pure: Pure,
+    /// Notifications at the door.
+    pub(super) door: DoorFigures,
 }
 
 /// A ratio in thousandths.

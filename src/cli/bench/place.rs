@@ -156,8 +156,13 @@ impl SimProcess {
 
     /// The same, read, with a budget that is never reached.
     pub(super) fn config(&self, in_flight: u32) -> Result<Config, Failure> {
-        let mut config =
-            Config::from_toml(&self.configuration(in_flight), &BTreeMap::new(), &wiring::known_providers())?;
+        self.config_with(in_flight, "")
+    }
+
+    /// The same with more lines of the account.
+    pub(super) fn config_with(&self, in_flight: u32, lines: &str) -> Result<Config, Failure> {
+        let text = format!("{}{lines}", self.configuration(in_flight));
+        let mut config = Config::from_toml(&text, &BTreeMap::new(), &wiring::known_providers())?;
         for account in config.accounts.values_mut() {
             account.rate.per_second = Some(PER_SECOND);
             account.rate.burst = Some(PER_SECOND);

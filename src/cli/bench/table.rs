@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
+    door::DoorFigures,
     figures::{Figures, Permille},
     loops::{Comparison, Typical},
 };
@@ -24,10 +25,26 @@ pub(super) fn text(figures: &Figures) -> String {
         rows,
     ));
     out.push_str("\n\n");
+    out.push_str(&door(&figures.door));
+    out.push_str("\n\n");
     for line in remarks(figures) {
         writeln!(out, "{line}").unwrap_or_default();
     }
     out
+}
+
+/// The door for notifications, as a line of its own.
+pub(super) fn door(f: &DoorFigures) -> String {
+    let millis = |us: u64| format!("{}.{}", us / 1000, us % 1000 / 100);
+    let rows = [vec![
+        format!("{}/s for {} s", f.per_second, f.seconds),
+        format!("{} of {}", f.taken, f.sent),
+        millis(f.p50_us),
+        millis(f.p99_us),
+        millis(f.max_us),
+        format!("{} in {} looks", f.before_commit, f.looks),
+    ]];
+    table(&["notifications", "taken", "p50 ms", "p99 ms", "most ms", "answered before commit"], &[1, 2, 3, 4, 5], rows)
 }
 
 fn bars(f: &Figures) -> [Row; 8] {

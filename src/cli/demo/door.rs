@@ -47,9 +47,21 @@ impl Doorway {
         Ok(())
     }
 
+    /// Lets go of the database; the door stays and says that it is away.
+    pub(super) async fn let_go(&self) {
+        if let Some(store) = self.store.send_replace(None) {
+            store.close().await;
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn base_url(&self) -> String {
+        format!("http://{}", self.side.address)
+    }
+
     /// Where that account's notifications are taken.
     pub(super) fn url(&self, account: &str) -> String {
-        format!("http://{}/notify/doku/{account}", self.side.address)
+        format!("{}/notify/doku/{account}", self.base_url())
     }
 
     /// What became of the notifications, by the process's own metrics.
@@ -69,11 +81,9 @@ impl Doorway {
     /// Closes it: requests in flight end, its connections go back.
     pub(super) async fn close(self) {
         self.closing.cancel();
+        self.let_go().await;
         if let Err(error) = self.side.serving.await {
             tracing::debug!(%error, "the door did not close in an orderly way");
-        }
-        if let Some(store) = self.store.send_replace(None) {
-            store.close().await;
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     cli::{
         context::Context,
         exit::{Exit, Failure},
+        output::Output,
         wiring,
     },
     domain::{money::Sen, state::Flag},
@@ -71,7 +72,7 @@ impl Propose {
             let by = context.actor(&session.store).await?;
             Ok(approvals::propose(&session.store, &rulebook, &by, &self.reference, &wish).await?)
         })?;
-        said(context, &refund, "is proposed; somebody else approves it")
+        proposed(context.out, &refund)
     }
 }
 
@@ -83,7 +84,7 @@ impl Approve {
             let note = self.reason.as_deref();
             Ok(approvals::approve(&session.store, &rulebook, &by, self.refund.as_str(), note).await?)
         })?;
-        said(context, &refund, "is approved; it leaves when two answers still say PAID")
+        said(context.out, &refund, "is approved; it leaves when two answers still say PAID")
     }
 }
 
@@ -94,7 +95,7 @@ impl Deny {
             let by = context.actor(&session.store).await?;
             Ok(approvals::deny(&session.store, &rulebook, &by, self.refund.as_str(), &self.reason).await?)
         })?;
-        said(context, &refund, "is denied")
+        said(context.out, &refund, "is denied")
     }
 }
 
@@ -116,8 +117,14 @@ impl Rearm {
     }
 }
 
-fn said(context: &Context, refund: &RefundRow, words: &str) -> Result<Exit, Failure> {
-    context.out.document(refund, || {
+/// Says that a refund waits, and for whom.
+pub(crate) fn proposed(out: Output, refund: &RefundRow) -> Result<Exit, Failure> {
+    let words = format!("is proposed; somebody else approves it by `rekon refunds approve {}`", refund.refund_id);
+    said(out, refund, &words)
+}
+
+fn said(out: Output, refund: &RefundRow, words: &str) -> Result<Exit, Failure> {
+    out.document(refund, || {
         format!(
             "Refund {} of {} for {} ({}) {words}.",
             refund.refund_id, refund.amount, refund.partner_reference_no, refund.cause

@@ -64,9 +64,9 @@ fn what_is_no_notification_is_refused_with_its_reason() {
         (sample.as_str(), JSON, b"[\"a\",\"b\",\"c\",\"d\"]", NotificationError::Json),
         (sample.as_str(), JSON, b"{\"message\":1,\"message\":2}", NotificationError::Json),
         (sample.as_str(), JSON, b"{\"message\":{}}", NotificationError::Json),
-        ("AMOUNT=1", None, b"", NotificationError::Reference),
-        ("TRANSACTIONID=+", None, b"", NotificationError::Reference),
-        ("TRANSACTIONID=a%00b", None, b"", NotificationError::Reference),
+        ("AMOUNT=1", None, b"", NotificationError::Reference("TRANSACTIONID")),
+        ("TRANSACTIONID=+", None, b"", NotificationError::Reference("TRANSACTIONID")),
+        ("TRANSACTIONID=a%00b", None, b"", NotificationError::Reference("TRANSACTIONID")),
         ("TRANSACTIONID=%ff", None, b"", NotificationError::Encoding),
         ("TRANSACTIONID=a", FORM, &[0xff], NotificationError::Encoding),
     ] {

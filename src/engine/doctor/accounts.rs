@@ -33,7 +33,7 @@ const REPEAT_UNPROVEN: Illness = Illness {
     id: "refunds.repeat_unproven",
     severity: Severity::Note,
     cause: "no document says what a repeated partnerRefundNo does, so a refund of unknown fate is never sent again and waits for a person",
-    fix: "prove in the sandbox that a repeat acts once (`rekon qris refund` twice with one --partner-refund-no), then set refund_repeat = \"safe\" in the account's profile",
+    fix: "prove in the sandbox that a repeat acts once (`rekon qris refund --raw` twice with one --partner-refund-no), then set refund_repeat = \"safe\" in the account's profile",
 };
 const WORDS_UNPROVEN: Illness = Illness {
     id: "notify.words_unproven",

@@ -5,12 +5,17 @@
 use std::sync::Arc;
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{OnceCell, mpsc, oneshot, watch},
     time::Instant,
 };
 
+use chrono::{DateTime, Utc};
+
 use crate::{
-    engine::ingest::{Arrival, Door, Outcome, ingest},
+    engine::{
+        clock::DbClock,
+        ingest::{Arrival, Door, Outcome, ingest},
+    },
     store::Store,
 };
 
@@ -31,6 +36,8 @@ struct Waiting {
 #[derive(Debug, Clone)]
 pub struct Intake {
     door: Arc<Door>,
+    store: watch::Receiver<Option<Store>>,
+    clock: Arc<OnceCell<DbClock>>,
     sender: mpsc::Sender<Waiting>,
 }
 
@@ -44,6 +51,17 @@ impl Intake {
     /// The door behind which notifications are taken.
     pub fn door(&self) -> &Door {
         &self.door
+    }
+
+    /// Database time, by which signed times are judged. Asked for once a minute at most.
+    ///
+    /// # Errors
+    /// The database is not there.
+    pub async fn now(&self) -> Result<DateTime<Utc>, Away> {
+        let store = self.store.borrow().clone().ok_or(Away)?;
+        let clock = self.clock.get_or_try_init(|| DbClock::start(&store)).await.map_err(|_| Away)?;
+        clock.refresh(&store).await.map_err(|_| Away)?;
+        Ok(clock.now())
     }
 
     /// Hands a notification over and waits until it is written down.
@@ -62,7 +80,8 @@ pub fn intake(door: Door, store: watch::Receiver<Option<Store>>) -> (Intake, imp
     let door = Arc::new(door);
     let group_max = usize::try_from(door.limits.group_max).unwrap_or(usize::MAX);
     let (sender, receiver) = mpsc::channel(group_max.saturating_mul(GROUPS_WAITING));
-    (Intake { door: Arc::clone(&door), sender }, run(door, store, receiver, group_max))
+    let entry = Intake { door: Arc::clone(&door), store: store.clone(), clock: Arc::default(), sender };
+    (entry, run(door, store, receiver, group_max))
 }
 
 async fn run(

@@ -1,9 +1,9 @@
-//! DOKU's notification "Notify QRIS" from the side that sends it: sixteen values in the URL, four in a JSON body, and WORDS,
+//! DOKU's notification "Notify QRIS" from the side that sends it (its successors: `sealed`): sixteen values in the URL, four in a JSON body, and WORDS,
 //! the SHA-1 of four of the values and the shared key. Written from the document, apart from rekon's reader. Here are also
 //! the notifications that DOKU would never send: a forger's, and a right signature that was copied to another payment.
 
 use chrono::{DateTime, FixedOffset, Utc};
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde_json::json;
 
 use super::super::script::SimPayment;
@@ -30,6 +30,8 @@ pub struct Notice {
     /// The four values that are signed.
     signed: [(&'static str, String); 4],
     words: String,
+    /// By the provider, about this payment.
+    is_genuine: bool,
 }
 
 impl Notice {
@@ -50,13 +52,14 @@ impl Notice {
             says,
             words: words(&signed, shared_key),
             signed,
+            is_genuine: true,
         }
     }
 
     /// The same by somebody who does not know the key.
     #[must_use]
     pub fn forged(self) -> Self {
-        Self { words: words(&self.signed, "a key that nobody shares"), ..self }
+        Self { words: words(&self.signed, "a key that nobody shares"), is_genuine: false, ..self }
     }
 
     /// This one's signature under another payment's name: WORDS covers neither reference nor amount nor status, so it
@@ -67,8 +70,41 @@ impl Notice {
             partner_reference_no: other.partner_reference_no.clone(),
             reference_no: other.reference_no.clone(),
             amount_sen: other.expected_sen,
+            is_genuine: false,
             ..self
         }
+    }
+
+    pub(super) fn partner_reference_no(&self) -> &str {
+        &self.partner_reference_no
+    }
+
+    pub(super) fn reference_no(&self) -> &str {
+        &self.reference_no
+    }
+
+    pub(super) const fn amount_sen(&self) -> i64 {
+        self.amount_sen
+    }
+
+    pub(super) const fn says(&self) -> Says {
+        self.says
+    }
+
+    pub(super) const fn is_genuine(&self) -> bool {
+        self.is_genuine
+    }
+
+    /// When it happened, `yyyyMMddHHmmss`.
+    pub(super) fn date(&self) -> &str {
+        let [_, (_, date), ..] = &self.signed;
+        date
+    }
+
+    /// Its number: the same however often it is sent.
+    pub(super) fn number(&self) -> String {
+        let said = format!("{} {:?} {} {}", self.partner_reference_no, self.says, self.date(), self.words);
+        hex::encode(digest(&SHA256, said.as_bytes())).chars().take(32).collect()
     }
 
     /// The query string.
@@ -108,8 +144,7 @@ impl Notice {
             Says::Failed => "Transaction is Failed",
             Says::Contradiction => "Transaction is Refunded",
         };
-        let [_, (_, txn_date), ..] = &self.signed;
-        json!({"transactionId": self.reference_no, "activityCode": "200", "message": message, "processDate": txn_date})
+        json!({"transactionId": self.reference_no, "activityCode": "200", "message": message, "processDate": self.date()})
             .to_string()
     }
 }

@@ -96,7 +96,7 @@ async fn an_unpaid_qr_is_cancelled_by_hand_and_a_paid_one_is_not() {
 async fn a_raw_refund_returns_once_however_often_its_number_is_sent() {
     let shop = shop("").await;
     shop.expect(SimPayment { reference_no: "R-4".to_owned(), ..SimPayment::exact("INV-4", 150_000) }, &[]).await;
-    let refund = ["qris", "refund", "INV-4", "--amount", "500.00", "--partner-refund-no", "TRY4", "--json"];
+    let refund = ["qris", "refund", "INV-4", "--amount", "500.00", "--raw", "--partner-refund-no", "TRY4", "--json"];
     // Not paid yet: a refusal says that nothing moved.
     let refused = run(&shop, &refund).await.ends(1);
     assert_eq!(refused.json()["response_code"], "4047800");
@@ -110,12 +110,12 @@ async fn a_raw_refund_returns_once_however_often_its_number_is_sent() {
     let again = run(&shop, &refund).await.ends(0).json();
     assert_eq!(again["refund_no"], first["refund_no"], "the same refund");
     // Another amount under the same number: nobody may guess.
-    let other = ["qris", "refund", "INV-4", "--amount", "600.00", "--partner-refund-no", "TRY4", "--json"];
+    let other = ["qris", "refund", "INV-4", "--amount", "600.00", "--raw", "--partner-refund-no", "TRY4", "--json"];
     assert_eq!(run(&shop, &other).await.ends(69).json()["ended"], "unknown");
     let entry = shop.sim.world().book_entry(CLIENT, "INV-4").expect("the payment");
     assert_eq!(entry.returned_sen(), 50_000);
     // A number of its own never begins like one of the saga's.
-    run(&shop, &["qris", "refund", "INV-4", "--amount", "1.00"]).await.ends(0).says("partner_refund_no RAW");
+    run(&shop, &["qris", "refund", "INV-4", "--amount", "1.00", "--raw"]).await.ends(0).says("partner_refund_no RAW");
     assert_eq!(shop.db.text("select count(*) from rekon.refund_saga").await, "0");
 }
 
@@ -141,8 +141,10 @@ async fn where_money_is_real_nothing_that_moves_it_leaves_and_the_refusal_says_w
         let said = run.ends(2).says("api.doku.com").says("api-sandbox.doku.com").says(instead);
         assert!(said.stdout.is_empty(), "{said:?}");
     };
-    let refund = ["qris", "refund", "INV-6", "--amount", "500.00"];
-    refused(run(&shop, &refund).await, "`rekon refunds propose`");
+    let refund = ["qris", "refund", "INV-6", "--amount", "500.00", "--raw"];
+    refused(run(&shop, &refund).await, "without --raw, of a payment in the ledger");
+    let unknown = ["qris", "refund", "NOBODY", "--account", ACCOUNT, "--amount", "500.00"];
+    refused(run(&shop, &unknown).await, "without --raw, of a payment in the ledger");
     refused(run(&shop, &["qris", "pay", &qr, "--account", ACCOUNT]).await, "his own application");
     refused(run(&shop, &["qris", "cancel", "INV-6", "--reason", "mistyped"]).await, "order_status");
     assert_eq!(shop.db.text("select count(*) from rekon.refund_saga").await, "0");
@@ -159,6 +161,8 @@ async fn what_cannot_be_asked_is_refused_before_anything_leaves() {
     let args = ["qris", "generate", &long, "--account", ACCOUNT, "--amount", "1000"];
     run(&shop, &args).await.ends(2).says("partnerReferenceNo must be 1 to 32");
     run(&shop, &["qris", "cancel", "NOBODY", "--reason", "x"]).await.ends(2).says("--account NAME");
+    run(&shop, &["qris", "refund", "NOBODY", "--account", ACCOUNT]).await.ends(2).says("--amount RUPIAH");
+    run(&shop, &["qris", "refund", "NOBODY", "--partner-refund-no", "X"]).await.ends(2).says("--raw");
     run(&shop, &["qris", "pay", "000201", "--account", ACCOUNT]).await.ends(1).says("QRIS");
     assert_eq!(shop.sim.world().call_counts().iter().map(|count| count.count).sum::<u64>(), 0, "nothing left");
 }

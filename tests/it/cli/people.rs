@@ -163,6 +163,32 @@ async fn a_refund_that_no_rule_owes_goes_back_once_two_people_agreed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refund_asked_for_at_the_provider_of_a_payment_we_know_is_proposed_and_nothing_leaves() {
+    let desk = Desk::open(&propose_mode()).await;
+    let id = desk.pays("INV-1", 100_000, 100_000).await;
+    let work = desk.shop.work().await;
+    desk.shop.until(&Shop::end_of(id), "paid{}").await;
+    let refund = |amount| ["qris", "refund", "INV-1", "--amount", amount, "--reason", "goods came back"];
+    desk.run("", &refund("30000")).ends(2).says("REKON_TOKEN");
+    desk.run(SARI, &refund("30000")).ends(1).says("refunds:propose");
+    desk.run(BUDI, &refund("100000.01")).ends(1).says("from 1.00 to 100000.00");
+    desk.run(BUDI, &["qris", "refund", "INV-1"]).ends(2).says("--reason TEXT");
+    desk.run(BUDI, &[&refund("30000")[..], &["--reference-no", "R-2"]].concat()).ends(2).says("reference_no");
+    let told = desk.run(BUDI, &refund("30000")).ends(0).stdout;
+    let number = desk.shop.db.text("select id from rekon.refund_saga").await;
+    assert!(told.contains(&format!("`rekon refunds approve {number}`")), "{told}");
+    desk.run(BUDI, &refund("30000")).ends(1).says("one refund per cause");
+    let saga = "select state || ' ' || proposed_by || ' ' || amount from rekon.refund_saga";
+    assert_eq!(desk.shop.db.text(saga).await, "proposed budi 30000.00");
+    assert_eq!(desk.shop.sim.world().count_of(rekon::sim::Service::Refund, "2007800"), 0);
+    desk.run(SARI, &["refunds", "approve", &number, "--reason", "receipt seen"]).ends(0);
+    desk.shop.until(&Shop::end_of(id), "partly_refunded{requested}").await;
+    work.stop().await;
+    assert_eq!(desk.returned(), 30_000);
+    desk.proves_itself();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_denied_proposal_of_the_policy_is_not_made_again() {
     let desk = Desk::open(&propose_mode()).await;
     let id = desk.pays("INV-1", 100_000, 150_000).await;

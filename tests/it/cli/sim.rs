@@ -11,9 +11,9 @@ use super::rig::{Rig, Run, bare, signal};
 async fn what_it_prints_is_a_configuration_that_loads_and_payments_that_import() {
     let rig = Rig::new().await;
     let folder = rig.path("sim").display().to_string();
-    let args =
-        ["sim", "--listen", "127.0.0.1:0", "--seed", "7", "--payments", "25", "--scenario", "exact", "--out", &folder];
-    let mut child = bare(&args, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let drawn = ["--seed", "7", "--payments", "25", "--scenario", "exact"];
+    let args = [&["sim", "--listen", "127.0.0.1:0", "--account", "doku-sandbox"][..], &drawn, &["--out", &folder]];
+    let mut child = bare(&args.concat(), &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut told = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     while !told.contains("merchant_id") {
@@ -23,6 +23,7 @@ async fn what_it_prints_is_a_configuration_that_loads_and_payments_that_import()
     rig.run(&["config", "check", "--config", &config]).ends(0);
     let expected = rig.path("sim/expected.csv").display().to_string();
     let run = rig.run(&["import", &expected]).ends(0);
+    assert!(rig.rows().await.starts_with("doku-sandbox/"), "under the name that was asked for");
     assert_eq!(run.stdout, "25 inserted, 0 unchanged, 0 bad (skipped), of 25 lines\n");
     signal(child.id(), "TERM");
     Run::of(child.wait_with_output().unwrap()).ends(0);

@@ -8,6 +8,7 @@ use rekon::{
         rulebook::Rulebook,
         runtime,
     },
+    sim::Envelope,
     telemetry::heartbeat::Heartbeats,
     web::{self, WebLimits, WebParts},
 };
@@ -62,6 +63,18 @@ impl Doorway {
 
     pub(crate) async fn knock(&self, knock: &Knock) -> Answer {
         self.post("doku-main", &knock.query(), Some("application/json"), knock.body().as_bytes()).await
+    }
+
+    /// A signed request to a path below the account's URL.
+    pub(crate) async fn send(&self, below: &str, letter: &Envelope) -> Answer {
+        let headers: Vec<String> = letter.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
+        let request = format!(
+            "POST /notify/doku/doku-main{below} HTTP/1.1\r\nhost: rekon\r\nconnection: close\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{}",
+            letter.body.len(),
+            letter.body
+        );
+        house::ask(self.address, &request).await
     }
 
     /// Any request to the door.
