@@ -1,6 +1,6 @@
 # Short names for what one does every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check fix bench soak replicas load flat mutants api db deploy-check observe boards
+.PHONY: help setup test demo check fix bench soak replicas load flat mutants api db deploy-check observe boards pooler image
 
 # The soak's dice and size: make soak SEED=7 PAYMENTS=20000 STEPS=1000000
 SEED ?= 20261120
@@ -17,10 +17,13 @@ help: ## list these names
 setup: ## find PostgreSQL's server programs, or install them
 	@dir=$$(./.ci/postgres) && echo "PostgreSQL: $$dir"
 
-test: setup ## format, lints and all tests: what must be green before a commit
+test: setup pooler ## format, lints and all tests: what must be green before a commit
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test
+
+pooler: ## find a pgbouncer that carries prepared statements, or fetch one into target/tools
+	@program=$$(./.ci/pgbouncer) && echo "pgbouncer: $$program"
 
 observe: ## every alert fired and ended, every panel filled, on a real Prometheus
 	./.ci/postgres >/dev/null && ./.ci/prometheus >/dev/null
@@ -66,6 +69,9 @@ api: setup ## the API against its own document (Python, package index)
 
 db: setup ## psql into the running embedded database
 	@./.ci/psql
+
+image: ## the image of deploy/Dockerfile, really built and run (root, buildah, debootstrap; minutes)
+	@./deploy/image
 
 deploy-check: ## manifests, Dockerfile, unit and image against the real tools
 	@./deploy/check

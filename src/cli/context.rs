@@ -142,6 +142,17 @@ impl Context {
         self.session(place, Schema::Current, OnSignal::Abandon, async |session, _stop| work(session).await)
     }
 
+    /// The same past a pooler, where there is one: what needs a session of its own goes this way.
+    pub(crate) fn direct_place(&self) -> Result<Place, Failure> {
+        let database = &self.config()?.database;
+        match &database.target {
+            DatabaseTarget::Url { direct_url: Some(url), .. } if self.server.is_none() => {
+                Ok(Place::Server(ConnectOptions::to_server(database, url)))
+            }
+            _ => self.place(),
+        }
+    }
+
     /// The database that the configuration names.
     pub(crate) fn place(&self) -> Result<Place, Failure> {
         let database = &self.config()?.database;

@@ -219,6 +219,7 @@ fn connect_exit(error: &StoreError) -> Exit {
         | StoreError::Conflict(_)
         | StoreError::Schema(_)
         | StoreError::Inconsistent { .. }
+        | StoreError::Pooler(_)
         | StoreError::Migrate(_) => store_exit(error),
     }
 }
@@ -227,7 +228,7 @@ fn store_exit(error: &StoreError) -> Exit {
     match error {
         StoreError::Unavailable(_) => Exit::Unavailable,
         StoreError::Conflict(_) => Exit::TryAgain,
-        StoreError::Schema(_) => Exit::Config,
+        StoreError::Schema(_) | StoreError::Pooler(_) => Exit::Config,
         StoreError::Inconsistent { .. } => Exit::Invariant,
         StoreError::Refused { .. } | StoreError::Statement(_) | StoreError::Migrate(_) => Exit::Failed,
     }

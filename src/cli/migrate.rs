@@ -28,7 +28,8 @@ impl Migrate {
         if self.check {
             return check(context);
         }
-        let place = context.place()?;
+        // Its lock and its settings belong to a session, which a pooler would lend to others.
+        let place = context.direct_place()?;
         let version = context.session(place, Schema::Any, OnSignal::Abandon, async |session, _stop| {
             session.store.migrate().await?;
             jobs::setup::setup(&session.store).await?;
@@ -42,7 +43,7 @@ impl Migrate {
 
 /// What is missing, of our schema and of the job runtime's; what a newer program has added is missing here.
 fn check(context: &Context) -> Result<Exit, Failure> {
-    let place = context.place()?;
+    let place = context.direct_place()?;
     let (mut missing, newer, version) =
         context.session(place, Schema::Any, OnSignal::Abandon, async |session, _stop| {
             let mut missing = session.store.missing_migrations().await?;

@@ -23,7 +23,7 @@ use crate::{
     config::{Config, LogFormat},
     engine::Engine,
     jobs,
-    store::{ConnectOptions, Store, embedded::EmbeddedPostgres, limits::CallClass},
+    store::{ConnectOptions, Store, StoreError, embedded::EmbeddedPostgres, limits::CallClass},
     telemetry::{
         heartbeat::Heartbeats,
         logs::{self, Format, LogLevel, LogOptions},
@@ -150,10 +150,26 @@ impl Daemon<'_> {
     async fn work(&self, hearts: Heartbeats, store_is: &watch::Sender<Option<Store>>) -> Result<(), Failure> {
         let Some(store) = self.database().await? else { return Ok(()) };
         store_is.send_replace(Some(store.clone()));
+        self.look_for_pooler(&store).await?;
         if self.roles.contains(&Role::Jobs) {
             self.jobs(store.clone(), hearts).await?;
         } else {
             self.stop.cancelled().await;
+        }
+        Ok(())
+    }
+
+    /// Behind a pooler that forgets statements nothing is right; behind one without a way past it nothing is heard.
+    async fn look_for_pooler(&self, store: &Store) -> Result<(), Failure> {
+        match store.shares_sessions().await {
+            Err(error @ StoreError::Pooler(_)) => return Err(error.into()),
+            Ok(true) if ConnectOptions::to_bus(&self.config.database).is_none() => {
+                tracing::warn!(
+                    "[database] url leads through a pooler and direct_url is missing: wake-ups and commands are not heard at once"
+                );
+            }
+            // A database that went away meanwhile is the workers' to wait for.
+            Ok(_) | Err(_) => {}
         }
         Ok(())
     }

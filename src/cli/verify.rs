@@ -59,10 +59,12 @@ fn file_failure(path: &std::path::Path, source: std::io::Error) -> Failure {
 }
 
 fn told(proof: &Proof) -> String {
-    let Proof { rows, entries, seals, broken, breaks } = proof;
-    let summary = format!("{rows} rows, {entries} journal entries, {seals} seals, {broken} breaks");
+    let Proof { rows, entries, seals, bodies, facts_without_body, broken, breaks } = proof;
+    let summary = format!("{rows} rows, {entries} journal entries, {seals} seals, {bodies} bodies, {broken} breaks");
     if breaks.is_empty() {
-        return format!("{summary}: everything is as it was written");
+        let gone = format!("\n{facts_without_body} facts are proved by their hash alone: their bodies were pruned");
+        let gone = if *facts_without_body > 0 { gone } else { String::new() };
+        return format!("{summary}: everything is as it was written{gone}");
     }
     let rows = breaks.iter().map(|b| {
         let entry = b.entry_no.map(|n| n.to_string()).or_else(|| b.seal.map(|day| format!("seal {day}")));

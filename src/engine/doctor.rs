@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::{
-    config::{Config, DatabaseTarget},
+    config::Config,
     engine::EngineError,
     providers::Account,
     store::{
@@ -137,9 +137,8 @@ pub async fn gather(store: &Store, machine: impl Fn() -> DateTime<Utc>) -> Resul
 
 /// Judges what was gathered: the worst first.
 pub fn judge(config: &Config, accounts: &[Account], signs: &Signs) -> Vec<Finding> {
-    let is_private = matches!(config.database.target, DatabaseTarget::Embedded);
     let by_name: BTreeMap<&str, &Account> = accounts.iter().map(|account| (account.name.as_str(), account)).collect();
-    let mut findings = database::findings(&signs.database, is_private, &by_name, signs.at);
+    let mut findings = database::findings(&signs.database, &config.database, &by_name, signs.at);
     for account in accounts {
         let takes_notifications = config.accounts.get(&account.name).is_some_and(|a| a.notify.is_some());
         findings.extend(accounts::findings(account, takes_notifications, signs.at));

@@ -17,18 +17,20 @@ enum Part {
     Runs,
     StaleRuns,
     Commands,
+    Workers,
     Notifications,
     Drift,
     IdempotencyKeys,
 }
 
 impl Part {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Bodies,
         Self::Items,
         Self::Runs,
         Self::StaleRuns,
         Self::Commands,
+        Self::Workers,
         Self::Notifications,
         Self::Drift,
         Self::IdempotencyKeys,
@@ -41,6 +43,7 @@ impl Part {
             Self::Runs => "runs",
             Self::StaleRuns => "stale_runs",
             Self::Commands => "commands",
+            Self::Workers => "workers",
             Self::Notifications => "notifications",
             Self::Drift => "drift",
             Self::IdempotencyKeys => "idempotency_keys",
@@ -56,8 +59,9 @@ impl Part {
             Self::Runs => store.prune_runs(keep, CHUNK).await,
             Self::StaleRuns => store.prune_stale_runs(keep, CHUNK).await,
             Self::Commands => store.prune_commands(ctx.limits.keep_commands, CHUNK).await,
+            Self::Workers => store.prune_workers(ctx.limits.keep_commands, CHUNK).await,
             Self::Notifications => store.prune_notifications(ctx.limits.keep_notifications, CHUNK).await,
-            Self::Drift => store.prune_drift(keep).await,
+            Self::Drift => store.prune_drift(keep, CHUNK).await,
             Self::IdempotencyKeys => store.prune_keys(once::KEPT, CHUNK).await,
         }
     }

@@ -61,6 +61,10 @@ pub struct Proof {
     pub entries: u64,
     /// Seals made again.
     pub seals: u64,
+    /// Bodies of answers that give their hash; none in an export.
+    pub bodies: u64,
+    /// Facts whose body was pruned: their own hash is proved, the provider's words can no longer be shown.
+    pub facts_without_body: u64,
     /// Breaks found.
     pub broken: u64,
     /// The first of them.
@@ -102,6 +106,8 @@ async fn prove(
         let ids = stored::page(&mut tx, behind, PAGE).await?;
         let Some(last) = ids.last() else { break };
         behind = *last;
+        let bodiless = stored::facts_without_body(&mut tx, &ids).await?;
+        prover.proof.facts_without_body = prover.proof.facts_without_body.saturating_add(bodiless);
         for chain in chains(&mut tx, &ids, &mut prover).await? {
             let chain = ChainRecord::from(chain);
             count(&mut read, &chain);
@@ -118,10 +124,11 @@ async fn prove(
     for (what, there, seen) in ownerless(stored::totals(&mut tx).await?, read) {
         prover.say(format!("{} {what} belong to no payment", there.saturating_sub(seen)));
     }
-    let bodies = broken_bodies(&mut tx).await?;
-    if bodies > 0 {
-        prover.say(format!("{bodies} stored bodies do not match their hash"));
-        prover.proof.broken = prover.proof.broken.saturating_add(bodies.saturating_sub(1));
+    let (bodies, broken) = bodies(&mut tx).await?;
+    prover.proof.bodies = bodies.saturating_sub(broken);
+    if broken > 0 {
+        prover.say(format!("{broken} stored bodies do not match their hash"));
+        prover.proof.broken = prover.proof.broken.saturating_add(broken.saturating_sub(1));
     }
     tx.commit().await.map_err(StoreError::from)?;
     Ok(prover.finish())
@@ -174,14 +181,15 @@ fn ownerless(there: Totals, read: Totals) -> impl Iterator<Item = (&'static str,
     .filter(|(_, there, read)| there != read)
 }
 
-/// How many stored bodies do not match their hash.
-async fn broken_bodies(tx: &mut Tx) -> Result<u64, StoreError> {
-    let (mut broken, mut behind) = (0_u64, Vec::new());
+/// How many stored bodies there are, and how many of them do not match their hash.
+async fn bodies(tx: &mut Tx) -> Result<(u64, u64), StoreError> {
+    let (mut all, mut broken, mut behind) = (0_u64, 0_u64, Vec::new());
     while let Some(page) = stored::bodies(tx, &behind, BODIES).await? {
+        all = all.saturating_add(page.bodies);
         broken = broken.saturating_add(page.broken);
         behind = page.last;
     }
-    Ok(broken)
+    Ok((all, broken))
 }
 
 /// A proof in the making: chains come one by one, by id.

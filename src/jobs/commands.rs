@@ -19,7 +19,10 @@ use tracing::Instrument as _;
 
 use crate::{
     engine::{Ctx, EngineError, bus::Bus, reconcile, upkeep},
-    jobs::guard::guard,
+    jobs::{
+        guard::guard,
+        rest::{self, Rest},
+    },
     store::{StoreError, Tx, runs::Run},
     telemetry::{
         catalogue::JOBS,
@@ -154,7 +157,9 @@ async fn give_back(ctx: &Ctx, run: &Run, why: &str) -> Result<(), BoxDynError> {
 /// Adds the bus to the monitor.
 pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>) -> Monitor {
     let ctx = Arc::clone(ctx);
+    let resting = Rest::default();
     monitor.register(move |restarts: usize| {
+        let (waiting, pause) = (Arc::clone(&ctx), resting.pause(Instant::now(), restarts));
         let pool = ctx.bus.pool();
         let config = Config::default()
             .queue(QUEUE)
@@ -163,7 +168,17 @@ pub(super) fn register(monitor: Monitor, ctx: &Arc<Ctx>) -> Monitor {
             .missed_heartbeats(MISSED_HEARTBEATS);
         let strategy = Strategy::new().stream(Pubsub::new(pool.clone(), QUEUE.into())).interval(POLL);
         WorkerBuilder::new(format!("commands-{}-{restarts}", ctx.owner))
-            .backend(PostgresStorage::<Command>::new(pool).with_config(config).poll_with_strategy(strategy))
+            .backend(
+                PostgresStorage::<Command>::new(pool).with_config(config).poll_with_strategy(strategy).before_start(
+                    move |_| {
+                        let ctx = Arc::clone(&waiting);
+                        async move {
+                            rest::wait(&ctx, &ctx.bus, pause).await;
+                            Ok(())
+                        }
+                    },
+                ),
+            )
             .data(Arc::clone(&ctx))
             .concurrency(AT_ONCE)
             .build(handle)

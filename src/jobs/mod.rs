@@ -10,6 +10,7 @@ pub mod commands;
 pub mod error;
 pub mod guard;
 pub mod refunds;
+mod rest;
 pub mod schedule;
 pub mod sentinel;
 pub mod setup;

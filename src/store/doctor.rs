@@ -1,5 +1,7 @@
 //! What `rekon doctor` looks at in the database: how the server is set, and what waits there for somebody. Plain reads.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
@@ -14,6 +16,12 @@ pub struct ServerSigns {
     pub is_encrypted: bool,
     /// Does it stay on this machine?
     pub is_local: bool,
+    /// Do two connections lead to one and the same session? Only a pooler that lends sessions by transaction does that.
+    pub shares_sessions: bool,
+    /// When the server ends a statement of ours; zero: never.
+    pub statement_timeout: Duration,
+    /// When the server ends our wait for a lock; zero: never.
+    pub lock_timeout: Duration,
 }
 
 /// An account whose refunds do not leave.
@@ -58,7 +66,15 @@ pub struct TableSigns {
 const SERVER: &str = "-- store::doctor::server
 select current_setting('fsync') = 'on' as is_fsync_on,
        coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as is_encrypted,
-       coalesce(inet_server_addr() <<= '127.0.0.0/8'::inet or inet_server_addr() = '::1'::inet, true) as is_local";
+       coalesce(inet_server_addr() <<= '127.0.0.0/8'::inet or inet_server_addr() = '::1'::inet, true) as is_local,
+       (select setting::bigint from pg_settings where name = 'statement_timeout') as statement_timeout_ms,
+       (select setting::bigint from pg_settings where name = 'lock_timeout') as lock_timeout_ms";
+
+const SESSION: &str = "-- store::doctor::session
+select pg_backend_pid()";
+
+/// A pooler lends the session that came back last, so that the first look shows it unless others are at work.
+const LOOKS: u32 = 5;
 
 const OPEN_ENDED: &str = "-- store::doctor::open_ended
 select account, count(*) from rekon.transactions
@@ -81,11 +97,30 @@ impl Store {
     /// How the server is set.
     pub async fn server_signs(&self) -> Result<ServerSigns, StoreError> {
         let row = sqlx::query(SERVER).fetch_one(self.pool()).await?;
+        let millis =
+            |column: &str| Ok::<_, StoreError>(Duration::from_millis(row.try_get::<i64, _>(column)?.unsigned_abs()));
         Ok(ServerSigns {
+            shares_sessions: self.shares_sessions().await?,
+            statement_timeout: millis("statement_timeout_ms")?,
+            lock_timeout: millis("lock_timeout_ms")?,
             is_fsync_on: row.try_get("is_fsync_on")?,
             is_encrypted: row.try_get("is_encrypted")?,
             is_local: row.try_get("is_local")?,
         })
+    }
+
+    /// Are two connections that are open at once answered by the same session? True is certain; false may be chance behind a busy
+    /// pooler.
+    pub async fn shares_sessions(&self) -> Result<bool, StoreError> {
+        let (mut one, mut other) = (self.pool().acquire().await?, self.pool().acquire().await?);
+        for _ in 0..LOOKS {
+            let of_one: i32 = sqlx::query_scalar(SESSION).fetch_one(&mut *one).await?;
+            let of_other: i32 = sqlx::query_scalar(SESSION).fetch_one(&mut *other).await?;
+            if of_one == of_other {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What waits in the tables; the schema must be this program's.

@@ -44,7 +44,8 @@ const LIST: &str = "-- store::drift::list
 select account, kind, n, first_at, last_at, sample from rekon.drift where account = $1 order by last_at desc, kind";
 
 const PRUNE: &str = "-- store::drift::prune
-delete from rekon.drift where last_at < clock_timestamp() - $1::interval";
+delete from rekon.drift where (account, kind) in (
+  select account, kind from rekon.drift where last_at < clock_timestamp() - $1::interval limit $2)";
 
 impl Store {
     /// Counts oddities, each (account, kind) once.
@@ -78,8 +79,8 @@ impl Store {
         rows.iter().map(row).collect()
     }
 
-    /// Forgets oddities that were not seen for `keep`.
-    pub async fn prune_drift(&self, keep: Duration) -> Result<u64, StoreError> {
-        Ok(sqlx::query(PRUNE).bind(interval(keep)).execute(self.pool()).await?.rows_affected())
+    /// Forgets oddities that were not seen for `keep`, at most `limit`.
+    pub async fn prune_drift(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
+        Ok(sqlx::query(PRUNE).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())
     }
 }

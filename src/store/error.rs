@@ -33,6 +33,11 @@ pub enum StoreError {
         /// What stands there.
         value: String,
     },
+    /// A prepared statement is not where it was made.
+    #[error(
+        "a pooler between forgets prepared statements: rekon needs pgbouncer 1.21 or newer with max_prepared_statements above 0, or a url that leads past it"
+    )]
+    Pooler(#[source] sqlx::Error),
     /// Anything else that Postgres or the driver said.
     #[error("a database statement failed")]
     Statement(#[source] sqlx::Error),
@@ -56,6 +61,7 @@ impl From<sqlx::Error> for StoreError {
                 "40001" | "40P01" | "55P03" | "57014" => Self::Conflict(error),
                 "57P01" | "57P02" | "57P03" | "53300" => Self::Unavailable(error),
                 "42P01" | "3F000" | "42703" => Self::Schema(db.message().to_owned()),
+                "26000" | "42P05" => Self::Pooler(error),
                 c if c.starts_with("23") => Self::Refused {
                     constraint: db.constraint().unwrap_or("trigger").to_owned(),
                     message: db.message().to_owned(),

@@ -16,7 +16,8 @@ delete from apalis.jobs where id in (
    limit $2)";
 
 const PRUNE_WORKERS: &str = "-- store::upkeep::prune_workers
-delete from apalis.workers w where last_seen < now() - $1::interval and not exists (select 1 from apalis.jobs j where j.lock_by = w.id)";
+delete from apalis.workers where id in (
+  select id from apalis.workers w where last_seen < now() - $1::interval and not exists (select 1 from apalis.jobs j where j.lock_by = w.id) limit $2)";
 
 // Skips what a settle is about to name again; see store::settle::heard_again.
 const PRUNE_BODIES: &str = "-- store::upkeep::prune_bodies
@@ -55,11 +56,13 @@ impl Store {
         Ok(sqlx::query(RESCUE).bind(interval(longest)).execute(self.pool()).await?.rows_affected())
     }
 
-    /// Deletes commands that ended, in whatever way, and dead workers older than `keep`; at most `limit` commands.
+    /// Deletes commands that ended, in whatever way, `keep` ago; at most `limit`.
     pub async fn prune_commands(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
-        let commands =
-            sqlx::query(PRUNE_COMMANDS).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected();
-        sqlx::query(PRUNE_WORKERS).bind(interval(keep)).execute(self.pool()).await?;
-        Ok(commands)
+        Ok(sqlx::query(PRUNE_COMMANDS).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())
+    }
+
+    /// Deletes workers of processes that ended `keep` ago, at most `limit`; after their commands, which name them.
+    pub async fn prune_workers(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
+        Ok(sqlx::query(PRUNE_WORKERS).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())
     }
 }

@@ -110,6 +110,10 @@ select (select count(*) from rekon.facts) as facts, (select count(*) from rekon.
 const BODIES: &str = "-- store::verify::bodies
 select hash, sha256(body) = hash from rekon.raw_answers where hash > $1 order by hash limit $2";
 
+const WITHOUT_BODY: &str = "-- store::verify::without_body
+select count(*) from rekon.facts f
+ where transaction_id = any($1) and raw_hash is not null and not exists (select 1 from rekon.raw_answers r where r.hash = f.raw_hash)";
+
 /// The next `limit` rows after `behind`, by id; none at the end.
 pub async fn page(tx: &mut Tx, behind: i64, limit: i64) -> Result<Vec<i64>, StoreError> {
     Ok(sqlx::query_scalar(PAGE).bind(behind).bind(limit).fetch_all(&mut **tx).await?)
@@ -198,7 +202,9 @@ pub async fn totals(tx: &mut Tx) -> Result<Totals, StoreError> {
 pub struct Bodies {
     /// The last hash of the page; the next one begins behind it.
     pub last: Vec<u8>,
-    /// How many do not match their hash.
+    /// How many there are.
+    pub bodies: u64,
+    /// How many of them do not match their hash.
     pub broken: u64,
 }
 
@@ -206,5 +212,12 @@ pub struct Bodies {
 pub async fn bodies(tx: &mut Tx, behind: &[u8], limit: i64) -> Result<Option<Bodies>, StoreError> {
     let rows: Vec<(Vec<u8>, bool)> = sqlx::query_as(BODIES).bind(behind).bind(limit).fetch_all(&mut **tx).await?;
     let broken = rows.iter().fold(0_u64, |broken, (_, whole)| broken.saturating_add(u64::from(!whole)));
-    Ok(rows.into_iter().next_back().map(|(last, _)| Bodies { last, broken }))
+    let bodies = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+    Ok(rows.into_iter().next_back().map(|(last, _)| Bodies { last, bodies, broken }))
+}
+
+/// How many facts of these rows name a body that is there no more.
+pub async fn facts_without_body(tx: &mut Tx, ids: &[i64]) -> Result<u64, StoreError> {
+    let facts: i64 = sqlx::query_scalar(WITHOUT_BODY).bind(ids).fetch_one(&mut **tx).await?;
+    Ok(facts.unsigned_abs())
 }

@@ -264,6 +264,44 @@ fn every_alert_leads_to_a_runbook_that_exists() {
     }
 }
 
+/// Every alert, probe and signal there is has its line.
+#[test]
+fn the_table_of_operations_is_complete() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manual = fs::read_to_string(root.join("docs/operations.md")).expect("the manual");
+    let section = manual.split("\n## ").find(|s| s.starts_with("What says that it works")).expect("the section");
+    let lines: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).collect();
+    let rules = fs::read_to_string(root.join("grafana/alerts/rekon.rules.yaml")).expect("the rules");
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 20, "{}", alerts.len());
+    for alert in alerts {
+        let link = format!("[{alert}](runbooks/{alert}.md)");
+        assert!(lines.iter().any(|line| line.contains(&link)), "{alert} has no line");
+    }
+    let daemon = containers().remove(0);
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let path = daemon[probe]["httpGet"]["path"].as_str().expect("a path");
+        let kind = probe.trim_end_matches("Probe").replace("readiness", "(readiness)");
+        assert!(lines.iter().any(|line| line.contains(&format!("`{path}`")) && line.contains(&kind)), "{probe} {path}");
+    }
+    let handled =
+        ["src/cli/signals.rs", "src/cli/serve.rs"].map(|file| fs::read_to_string(root.join(file)).expect("a source"));
+    let handled: Vec<&str> = handled.iter().flat_map(|source| source.split("SignalKind::").skip(1)).collect();
+    for (kind, name) in [("interrupt", "SIGINT"), ("terminate", "SIGTERM"), ("hangup", "SIGHUP")] {
+        assert!(handled.iter().any(|code| code.starts_with(kind)), "{kind} is not handled");
+        assert!(lines.iter().any(|line| line.starts_with(&format!("| {name} "))), "{name} has no line");
+    }
+    let kinds = handled.iter().filter(|code| !code.starts_with(char::is_uppercase) && code.contains("()"));
+    assert_eq!(
+        kinds.filter(|code| code.split("()").next().is_some_and(|k| k.chars().all(char::is_lowercase))).count(),
+        3
+    );
+    for line in lines.iter().skip(1) {
+        let seen = line.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        assert!(seen == "M" || seen.contains(".rs::") || line.starts_with("| what "), "nobody sees: {line}");
+    }
+}
+
 #[test]
 fn the_table_of_operations_names_tests_that_exist() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

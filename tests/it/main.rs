@@ -44,6 +44,8 @@ mod notify;
 #[cfg(test)]
 mod observability;
 #[cfg(test)]
+mod pooler;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod providers;
@@ -58,6 +60,8 @@ mod replicas;
 #[cfg(test)]
 mod report;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod sentinel;
@@ -71,6 +75,8 @@ mod soak;
 mod sql;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod upgrade;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]

@@ -139,6 +139,15 @@ fn every_statement_has_a_name_of_its_own() {
 }
 
 #[test]
+fn every_statement_that_prunes_takes_a_bounded_piece() {
+    let pruning: Vec<_> = statements().into_iter().filter(|found| found.name.contains("prune")).collect();
+    assert!(pruning.len() > 7, "{}", pruning.len());
+    for statement in pruning {
+        assert!(statement.sql.contains("limit $2"), "{} deletes without a limit", statement.name);
+    }
+}
+
+#[test]
 fn every_statement_begins_with_its_name() {
     // A statement without a name would be one that no test prepares.
     let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");

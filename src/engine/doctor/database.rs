@@ -1,11 +1,12 @@
 //! Findings of the database: its server, its clock, and what waits in its tables.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{DatabaseSigns, Finding, Illness, Severity};
 use crate::{
+    config::{Database, DatabaseTarget},
     providers::Account,
     store::doctor::{ServerSigns, TableSigns},
 };
@@ -37,6 +38,18 @@ const PLAIN: Illness = Illness {
     severity: Severity::Warning,
     cause: "the connection to the database leaves this machine without TLS: payments and the password's exchange can be read on the way",
     fix: "add sslmode=verify-full to [database] url, and switch ssl on at the server",
+};
+const POOLER: Illness = Illness {
+    id: "database.pooler_without_direct_url",
+    severity: Severity::Error,
+    cause: "LISTEN and the command bus need a session of their own; behind a pooler they hear nothing, and what they set up meets others' work",
+    fix: "give [database] direct_url an address that leads past the pooler",
+};
+const UNLIMITED: Illness = Illness {
+    id: "database.limits_dropped",
+    severity: Severity::Warning,
+    cause: "a pooler between drops the options of a connection, so a statement or a wait for a lock may hold a connection for ever",
+    fix: "set the limits on the role itself: alter role … set statement_timeout = '30s', and lock_timeout likewise",
 };
 const PRIVATE: Illness = Illness {
     id: "database.private",
@@ -81,12 +94,25 @@ const FAILED: Illness = Illness {
     fix: "read the log of that time, mend it, and run `rekon reconcile --date D` by hand for a day",
 };
 
-pub(super) const ALL: &[Illness] =
-    &[UNREACHABLE, UNMIGRATED, FSYNC_OFF, PLAIN, PRIVATE, CLOCK, OPEN_ENDED, STOPPED, BREAKER, SILENT, FAILED];
+pub(super) const ALL: &[Illness] = &[
+    UNREACHABLE,
+    UNMIGRATED,
+    FSYNC_OFF,
+    PLAIN,
+    POOLER,
+    UNLIMITED,
+    PRIVATE,
+    CLOCK,
+    OPEN_ENDED,
+    STOPPED,
+    BREAKER,
+    SILENT,
+    FAILED,
+];
 
 pub(super) fn findings(
     signs: &DatabaseSigns,
-    is_private: bool,
+    database: &Database,
     accounts: &BTreeMap<&str, &Account>,
     at: DateTime<Utc>,
 ) -> Vec<Finding> {
@@ -94,7 +120,7 @@ pub(super) fn findings(
         DatabaseSigns::Unreachable(why) => return vec![UNREACHABLE.seen(why.clone())],
         DatabaseSigns::Reached { ahead, server, tables } => (ahead, server, tables),
     };
-    let mut findings = of_server(*server, is_private);
+    let mut findings = of_server(*server, database);
     if ahead.abs() > CLOCK_WARN {
         let ms = ahead.num_milliseconds();
         findings.push(CLOCK.seen(format!("the database's clock is {ms} ms ahead of this machine's")));
@@ -106,7 +132,7 @@ pub(super) fn findings(
     findings
 }
 
-fn of_server(server: ServerSigns, is_private: bool) -> Vec<Finding> {
+fn of_server(server: ServerSigns, database: &Database) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !server.is_fsync_on {
         findings.push(FSYNC_OFF.seen("the server runs with fsync = off".to_owned()));
@@ -114,7 +140,23 @@ fn of_server(server: ServerSigns, is_private: bool) -> Vec<Finding> {
     if !server.is_local && !server.is_encrypted {
         findings.push(PLAIN.seen("the connection is not encrypted and the server is another machine".to_owned()));
     }
-    if is_private {
+    if server.shares_sessions && !matches!(database.target, DatabaseTarget::Url { direct_url: Some(_), .. }) {
+        findings.push(
+            POOLER
+                .seen("two connections are answered by one session: [database] url leads through a pooler".to_owned()),
+        );
+    }
+    let (statement, lock) = (server.statement_timeout, server.lock_timeout);
+    let is_dropped = |at_server: Duration, wanted: Duration| at_server.is_zero() || at_server > wanted;
+    if is_dropped(statement, database.statement_timeout) || is_dropped(lock, database.lock_timeout) {
+        let (wanted, ms) = (database.statement_timeout.as_millis(), database.lock_timeout.as_millis());
+        findings.push(UNLIMITED.seen(format!(
+            "statement_timeout and lock_timeout are {} and {} ms at the server, {wanted} and {ms} ms are wanted; 0 is no limit",
+            statement.as_millis(),
+            lock.as_millis()
+        )));
+    }
+    if matches!(database.target, DatabaseTarget::Embedded) {
         findings.push(PRIVATE.seen("[database] embedded = true".to_owned()));
     }
     findings

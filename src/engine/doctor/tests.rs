@@ -1,12 +1,18 @@
 //! Every finding, shown by its signs alone; that an installation that is well has none but what nobody proved; and that the
 //! page explains exactly these.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::*;
-use crate::store::doctor::{SickRun, Stopped};
+use crate::{
+    config::DatabaseTarget,
+    store::doctor::{SickRun, Stopped},
+};
 
 const PAGE: &str = include_str!("../../../docs/doctor.md");
 const KEY: &str = include_str!("../../../tests/fixtures/providers/test_key.pem");
@@ -36,7 +42,14 @@ fn config(lines: &str, more: &str, customer_token: &str) -> Config {
 }
 
 fn healthy() -> ServerSigns {
-    ServerSigns { is_fsync_on: true, is_encrypted: true, is_local: false }
+    ServerSigns {
+        is_fsync_on: true,
+        is_encrypted: true,
+        is_local: false,
+        shares_sessions: false,
+        statement_timeout: Duration::from_secs(30),
+        lock_timeout: Duration::from_secs(2),
+    }
 }
 
 fn well() -> Signs {
@@ -89,6 +102,24 @@ fn a_customers_token_is_watched_to_its_end() {
     assert_eq!(of("opaque-token"), Some(("customer_token.end_unknown", Severity::Warning)));
     let config = config("customer_token = { env = \"CUSTOMER\" }\n", "", &days(-1));
     assert!(!format!("{:?}", found(&config, &well())).contains(&days(-1)), "the token itself is nobody's business");
+}
+
+#[test]
+fn a_pooler_is_seen_by_its_shared_sessions_and_by_the_limits_it_drops() {
+    let pooled = ServerSigns { shares_sessions: true, ..healthy() };
+    let first = |config: &Config, server| ids(config, &with_server(server)).first().copied();
+    let without = config("", "", "");
+    assert_eq!(first(&without, pooled), Some(("database.pooler_without_direct_url", Severity::Error)));
+    let with = config("", "direct_url = { env = \"DATABASE_URL\" }", "");
+    assert_eq!(ids(&with, &with_server(pooled)), BELIEVED);
+    for unlimited in [
+        ServerSigns { statement_timeout: Duration::ZERO, ..pooled },
+        ServerSigns { lock_timeout: Duration::from_secs(3), ..pooled },
+    ] {
+        assert_eq!(first(&with, unlimited), Some(("database.limits_dropped", Severity::Warning)));
+    }
+    let stricter = ServerSigns { statement_timeout: Duration::from_secs(1), ..pooled };
+    assert_eq!(ids(&with, &with_server(stricter)), BELIEVED);
 }
 
 #[test]

@@ -30,7 +30,10 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             }
             StoreError::Refused { message, .. } => Self::new(StatusCode::CONFLICT, message),
-            StoreError::Inconsistent { .. } | StoreError::Statement(_) | StoreError::Migrate(_) => internal(&error),
+            StoreError::Inconsistent { .. }
+            | StoreError::Pooler(_)
+            | StoreError::Statement(_)
+            | StoreError::Migrate(_) => internal(&error),
         }
     }
 }

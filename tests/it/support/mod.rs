@@ -4,6 +4,7 @@
 //! role must be allowed to create databases). A test's database is a copy of the template, so a test may do anything to it.
 //! Absent on purpose: a mock of the database, and a database that two tests share.
 
+pub(crate) mod pooler;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod server;
