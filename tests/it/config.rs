@@ -17,6 +17,8 @@ const ACCOUNT: &str = "[accounts.doku-main]\nprovider = \"doku\"\nbase_url = \"h
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     let secrets = [
         ("DOKU_CLIENT_SECRET", "hush-hush"),
+        ("REKON_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLKSw"),
+        ("REKON_WEBHOOK_SECRET_OLD", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLKSx"),
         ("DOKU_KEY", KEY),
         ("DOKU_SHARED_KEY", "hush-shared"),
         ("PAYDIA_CUSTOMER_TOKEN", "hush-token"),
@@ -99,6 +101,7 @@ fn every_key_stands_in_the_shipped_file_and_in_the_manual() {
         .map(|setting| setting.path.join("."))
         .map(|key| {
             key.replace("accounts.doku-main.", "accounts.NAME.")
+                .replace("webhooks.shop.", "webhooks.NAME.")
                 .replace("refunds.flags.overpaid.", "refunds.flags.FLAG.")
         })
         .collect();

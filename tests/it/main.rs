@@ -77,3 +77,5 @@ mod upkeep;
 mod verify;
 #[cfg(test)]
 mod web;
+#[cfg(test)]
+mod webhooks;
