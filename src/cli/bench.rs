@@ -113,7 +113,8 @@ async fn measure(
     extent: Extent,
 ) -> Result<Figures, Failure> {
     // Counting is part of the work.
-    let counted = telemetry::metrics::install(&web::vocabulary(vec![ACCOUNT.to_owned()], Vec::new())).map_err(Failure::Metrics)?;
+    let counted = telemetry::metrics::install(&web::vocabulary(vec![ACCOUNT.to_owned()], Vec::new()))
+        .map_err(Failure::Metrics)?;
     let upkeep = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_secs(5)).await;

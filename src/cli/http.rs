@@ -43,10 +43,8 @@ pub(crate) async fn open(config: &Config, lent: Lent) -> Result<HttpSide, Failur
     let server = &config.server;
     let listener = web::bind(server.listen).await?;
     let address = listener.local_addr().map_err(Failure::Runtime)?;
-    let vocabulary = web::vocabulary(
-        config.accounts.keys().cloned().collect(),
-        config.webhooks.keys().cloned().collect(),
-    );
+    let vocabulary =
+        web::vocabulary(config.accounts.keys().cloned().collect(), config.webhooks.keys().cloned().collect());
     let metrics = telemetry::metrics::install(&vocabulary).map_err(Failure::Metrics)?;
     let door = Door::new(config, &wiring::rulebook(config)?);
     let (intake, taking) = ingest::intake(door, lent.store.clone());

@@ -100,8 +100,7 @@ impl WebhooksCommand {
             Self::List { states, endpoint, since, limit } => {
                 let states = if states.is_empty() { vec!["dead".to_owned()] } else { states };
                 let filter = Filter { states, endpoint, since };
-                let rows =
-                    context.with_database(async |session| Ok(session.store.webhooks(&filter, limit).await?))?;
+                let rows = context.with_database(async |session| Ok(session.store.webhooks(&filter, limit).await?))?;
                 context.out.list(&rows, || page(&rows))?;
             }
             Self::Endpoints => {
@@ -128,10 +127,11 @@ impl WebhooksCommand {
             Self::Enable { endpoint } => {
                 let enabled = context
                     .with_database(async |session| Ok(session.store.enable_webhook_endpoint(&endpoint).await?))?;
-                let said = if enabled { "is let in again; what waited is sent" } else { "was neither disabled nor paused" };
-                context
-                    .out
-                    .document(&serde_json::json!({ "endpoint": endpoint, "enabled": enabled }), || format!("{endpoint} {said}."))?;
+                let said =
+                    if enabled { "is let in again; what waited is sent" } else { "was neither disabled nor paused" };
+                context.out.document(&serde_json::json!({ "endpoint": endpoint, "enabled": enabled }), || {
+                    format!("{endpoint} {said}.")
+                })?;
             }
             Self::Test { endpoint } => return test(context, &endpoint),
         }
@@ -198,7 +198,11 @@ fn page(rows: &[WebhookRow]) -> String {
             wib_or_dash(row.next_at),
         ]
     });
-    table(&["id", "endpoint", "type", "payment", "state", "attempts", "answer", "written", "next attempt"], &[0, 5], lines)
+    table(
+        &["id", "endpoint", "type", "payment", "state", "attempts", "answer", "written", "next attempt"],
+        &[0, 5],
+        lines,
+    )
 }
 
 fn endpoints(rows: &[EndpointRow]) -> String {

@@ -180,7 +180,8 @@ fn name_account(base: &Tree, segments: &mut [String]) {
     if section != "accounts" && section != "webhooks" {
         return;
     }
-    let exists = matches!(base.get(section), Some(Entry { node: Node::Table(named), .. }) if named.contains_key(name.as_str()));
+    let exists =
+        matches!(base.get(section), Some(Entry { node: Node::Table(named), .. }) if named.contains_key(name.as_str()));
     if !exists {
         *name = name.replace('_', "-");
     }

@@ -74,9 +74,8 @@ fn read_one(section: &mut Section<'_>, accounts: Option<&[&str]>) -> Option<Webh
     let allow_private = section.boolean("allow_private_addresses");
     let url = read_url(section, allow_private);
     let secret = section.checked_secret("secret", |text| signing_key(text).map(drop));
-    let old = section.optional("secret_old", |section, key| {
-        section.checked_secret(key, |text| signing_key(text).map(drop))
-    });
+    let old =
+        section.optional("secret_old", |section, key| section.checked_secret(key, |text| signing_key(text).map(drop)));
     let events = section.optional("events", |section, key| read_known(section, key, &types(), "event"));
     let named = section.optional("accounts", |section, key| {
         let known: Vec<String> = accounts.unwrap_or_default().iter().map(|name| (*name).to_owned()).collect();
@@ -91,7 +90,11 @@ fn read_one(section: &mut Section<'_>, accounts: Option<&[&str]>) -> Option<Webh
         parse_duration(text).filter(|step| *step >= Duration::from_secs(1))
     });
     let ladder = ladder.and_then(|steps| {
-        if steps.len() <= LADDER_MAX { Some(steps) } else { section.refuse("ladder", format!("at most {LADDER_MAX} steps")) }
+        if steps.len() <= LADDER_MAX {
+            Some(steps)
+        } else {
+            section.refuse("ladder", format!("at most {LADDER_MAX} steps"))
+        }
     });
     let concurrency = section.number("concurrency", 1, 64);
     let per_second = section.number("per_second", 1, 1_000);
@@ -125,8 +128,7 @@ fn read_url(section: &mut Section<'_>, allow_private: Option<bool>) -> Option<St
     const FORM: &str = "an https URL without user, query or fragment, such as \"https://shop.example/rekon\"";
     let Url { text, is_https, is_loopback } = section.parsed("url", FORM, parse_url)?;
     if !is_https && !is_loopback {
-        return section
-            .refuse("url", "http is allowed only to this machine (localhost, 127.0.0.1, [::1]): use https");
+        return section.refuse("url", "http is allowed only to this machine (localhost, 127.0.0.1, [::1]): use https");
     }
     let written = host(&text).parse::<IpAddr>();
     let reach = written.as_ref().map_or(Reach::Public, |address| Reach::of(*address));
@@ -134,7 +136,9 @@ fn read_url(section: &mut Section<'_>, allow_private: Option<bool>) -> Option<St
         (Reach::Public, _) | (Reach::Private, true) => Some(text),
         (Reach::Private, false) => section
             .refuse("url", "an address of a private network: set allow_private_addresses = true if that is meant"),
-        (Reach::Never, _) => section.refuse("url", "an address to which nothing is sent (link-local, multicast, reserved)"),
+        (Reach::Never, _) => {
+            section.refuse("url", "an address to which nothing is sent (link-local, multicast, reserved)")
+        }
     }
 }
 
@@ -150,7 +154,8 @@ fn read_known(section: &mut Section<'_>, key: &str, known: &[String], what: &str
     let named = section.list(key, &format!("the name of an {what}"), |text| Some(text.to_owned()))?;
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     if let Some(unknown) = named.iter().find(|name| !known.contains(*name)) {
-        let meant = nearest_name(unknown, &names).map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"));
+        let meant =
+            nearest_name(unknown, &names).map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"));
         return section.refuse(key, format!("unknown {what} \"{unknown}\"{meant} Known: {}", names.join(", ")));
     }
     Some(named.into_iter().collect())
@@ -212,15 +217,27 @@ mod tests {
     #[test]
     fn an_address_is_public_private_or_none_for_us() {
         let reach = |text: &str| Reach::of(text.parse().unwrap());
-        for public in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"] {
+        for public in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+        {
             assert_eq!(reach(public), Reach::Public, "{public}");
         }
-        for private in ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"] {
+        for private in
+            ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"]
+        {
             assert_eq!(reach(private), Reach::Private, "{private}");
         }
         for never in [
-            "169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255", "fe80::1", "ff02::1", "::", "::ffff:169.254.169.254",
-            "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "2001:db8::1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "fe80::1",
+            "ff02::1",
+            "::",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::",
+            "2001:db8::1",
         ] {
             assert_eq!(reach(never), Reach::Never, "{never}");
         }
@@ -229,8 +246,10 @@ mod tests {
 
     #[test]
     fn a_secret_is_its_prefix_and_the_base64_of_enough_bytes() {
-        assert_eq!(signing_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLKSw").map(|key| key.len()), Ok(24));
-        for refused in ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLKSw", "whsec_", "whsec_c2hvcnQ=", "whsec_not base64 at all, no no no no"] {
+        assert_eq!(signing_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").map(|key| key.len()), Ok(24));
+        for refused in
+            ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_", "whsec_c2hvcnQ=", "whsec_not base64 at all, no no no no"]
+        {
             assert!(signing_key(refused).is_err(), "{refused}");
         }
     }

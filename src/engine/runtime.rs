@@ -197,8 +197,7 @@ impl Engine {
         hearts: Heartbeats,
     ) -> Result<Self, EngineError> {
         let accounts = accounts(config)?;
-        let rulebook =
-            Rulebook::new(config.policy, accounts.iter().map(|a| (a.name.clone(), a.profile.rules.clone())));
+        let rulebook = Rulebook::new(config.policy, accounts.iter().map(|a| (a.name.clone(), a.profile.rules.clone())));
         let rulebook = Arc::new(rulebook.telling(webhooks::subscriptions(config)));
         store.keep_terms(&rulebook.documents()).await?;
         let instance = store.instance().await?;

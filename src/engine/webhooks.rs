@@ -104,10 +104,14 @@ pub async fn deliver(ctx: &Ctx, endpoint: &Endpoint, leased: &LeasedWebhook) -> 
     let is_ours = ctx.store.end_webhook(&attempted).await?;
     let name = &endpoint.name;
     match next {
-        _ if !is_ours => tracing::info!(endpoint = %name, id, "a message was taken over; what came of it is another's to say"),
+        _ if !is_ours => {
+            tracing::info!(endpoint = %name, id, "a message was taken over; what came of it is another's to say")
+        }
         Next::Delivered => tracing::debug!(endpoint = %name, id, "delivered"),
         Next::Again { .. } => tracing::info!(endpoint = %name, id, ?status, error, "not delivered; it is sent again"),
-        Next::Dead => tracing::warn!(endpoint = %name, id, ?status, error, "a dead letter: `rekon webhooks replay` sends it again"),
+        Next::Dead => {
+            tracing::warn!(endpoint = %name, id, ?status, error, "a dead letter: `rekon webhooks replay` sends it again")
+        }
         Next::Gone => tracing::warn!(endpoint = %name, id, "410 Gone: nothing is sent until `rekon webhooks enable`"),
     }
     metrics::webhook_delivery(name, if is_ours { outcome(next) } else { Delivery::Lost });

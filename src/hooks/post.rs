@@ -187,9 +187,8 @@ mod tests {
 
     #[test]
     fn this_machine_is_called_only_by_its_name_and_link_local_never() {
-        let admits = |allow_private, is_here, address: &str| {
-            Guard { allow_private, is_here }.admits(address.parse().unwrap())
-        };
+        let admits =
+            |allow_private, is_here, address: &str| Guard { allow_private, is_here }.admits(address.parse().unwrap());
         assert!(admits(false, false, "8.8.8.8") && admits(false, true, "127.0.0.1") && admits(true, false, "10.0.0.1"));
         assert!(!admits(false, false, "127.0.0.1") && !admits(false, true, "10.0.0.1"));
         assert!(!admits(true, true, "169.254.169.254") && !admits(true, true, "fe80::1"));

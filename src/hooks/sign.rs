@@ -47,8 +47,8 @@ impl Signer {
 mod tests {
     use super::*;
 
-    // The example that the specification's reference libraries test themselves with.
-    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLKSw";
+    // The published example: what implementations of the specification test themselves with.
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
     const AT: i64 = 1_614_265_330;
     const BODY: &str = "{\"test\": 2432232314}";

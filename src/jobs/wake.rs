@@ -33,10 +33,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 impl Wake {
     /// Bells for these accounts and endpoints.
-    pub fn new<'a>(
-        accounts: impl Iterator<Item = &'a String>,
-        endpoints: impl Iterator<Item = &'a String>,
-    ) -> Self {
+    pub fn new<'a>(accounts: impl Iterator<Item = &'a String>, endpoints: impl Iterator<Item = &'a String>) -> Self {
         Self {
             accounts: accounts.map(|a| (a.clone(), [Notify::new(), Notify::new(), Notify::new()])).collect(),
             endpoints: endpoints.map(|e| (e.clone(), Notify::new())).collect(),

@@ -158,7 +158,9 @@ impl Store {
             Next::Again { pause: Some(pause), .. } => {
                 drop(sqlx::query(PAUSE).bind(endpoint).bind(interval(pause)).execute(&mut *tx).await?);
             }
-            Next::Gone => drop(sqlx::query(DISABLE).bind(endpoint).bind("it answered 410 Gone").execute(&mut *tx).await?),
+            Next::Gone => {
+                drop(sqlx::query(DISABLE).bind(endpoint).bind("it answered 410 Gone").execute(&mut *tx).await?)
+            }
             Next::Delivered | Next::Again { .. } | Next::Dead => {}
         }
         let ended = sqlx::query(END)

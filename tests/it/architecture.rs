@@ -31,8 +31,21 @@ const EDGES: &[(&str, &[&str])] = &[
 
 const OUTSIDE_DOMAIN: &[&str] =
     &["config", "telemetry", "providers", "hooks", "store", "report", "engine", "jobs", "web", "cli", "main", "sim"];
-const ANYWHERE: &[&str] =
-    &["domain", "config", "telemetry", "providers", "hooks", "store", "report", "engine", "jobs", "web", "cli", "main", "sim"];
+const ANYWHERE: &[&str] = &[
+    "domain",
+    "config",
+    "telemetry",
+    "providers",
+    "hooks",
+    "store",
+    "report",
+    "engine",
+    "jobs",
+    "web",
+    "cli",
+    "main",
+    "sim",
+];
 
 /// Each dependency of `Cargo.toml` and where it may be named: a room, or one file or folder of a room.
 const HOMES: &[(&str, &[&str])] = &[

@@ -4,6 +4,8 @@
 mod api;
 mod architecture;
 #[cfg(test)]
+mod bi;
+#[cfg(test)]
 mod budget_sql;
 #[cfg(test)]
 mod calendar;

@@ -1,7 +1,7 @@
 //! Webhooks from the change of a payment to a merchant's endpoint and back to the table, on a real Postgres and a real HTTP server:
 //! once where all goes well, again where it does not, never where the change itself was rolled back.
 
-mod receiver;
+pub(crate) mod receiver;
 
 use std::{
     collections::BTreeSet,
@@ -160,7 +160,10 @@ async fn a_dead_letter_waits_for_a_person_who_sends_it_again() {
     shop.until(ENDS, "dead/2").await;
     let listed = said(&rekon(&shop, &["webhooks", "list", "--json"]), 0);
     let row: Value = serde_json::from_str(listed.trim()).expect("one line");
-    assert_eq!((&row["state"], &row["last_status"], &row["partner_reference_no"]), (&"dead".into(), &500.into(), &"INV-1".into()));
+    assert_eq!(
+        (&row["state"], &row["last_status"], &row["partner_reference_no"]),
+        (&"dead".into(), &500.into(), &"INV-1".into())
+    );
     let shown = said(&rekon(&shop, &["webhooks", "show", row["event_id"].as_str().expect("an id")]), 0);
     assert!(shown.contains("HTTP 500") && shown.contains("\"type\":\"transaction.paid\""), "{shown}");
     // The server of tests runs without fsync, which is an error.
@@ -168,7 +171,8 @@ async fn a_dead_letter_waits_for_a_person_who_sends_it_again() {
     assert!(doctor.contains("endpoint shop: 1 dead letters"), "{doctor}");
     receiver.usually(Say::Status(200));
     assert_eq!(receiver.letters().len(), 2);
-    let nothing = said(&rekon(&shop, &["webhooks", "replay", "--endpoint", "shop", "--since", "2999-01-01T00:00:00Z"]), 0);
+    let nothing =
+        said(&rekon(&shop, &["webhooks", "replay", "--endpoint", "shop", "--since", "2999-01-01T00:00:00Z"]), 0);
     assert!(nothing.starts_with("0 messages"), "{nothing}");
     let replayed = said(&rekon(&shop, &["webhooks", "replay", "--endpoint", "shop"]), 0);
     assert!(replayed.starts_with("1 messages"), "{replayed}");
@@ -272,7 +276,10 @@ async fn a_receiver_that_hangs_holds_up_neither_another_nor_the_payments() {
     let work = shop.work().await;
     shop.until("select count(*) from rekon.transactions where state = 'paid'", "20").await;
     shop.until("select count(*) from rekon.webhooks where endpoint = 'quick' and state = 'delivered'", "20").await;
-    assert_eq!(shop.db.text("select count(*) from rekon.webhooks where endpoint = 'slow' and state <> 'pending'").await, "0");
+    assert_eq!(
+        shop.db.text("select count(*) from rekon.webhooks where endpoint = 'slow' and state <> 'pending'").await,
+        "0"
+    );
     assert!(slow.letters().len() <= 3, "no more at once than it was given: {}", slow.letters().len());
     slow.let_go();
     shop.until("select count(*) from rekon.webhooks where state = 'delivered'", "40").await;
@@ -321,8 +328,12 @@ async fn what_came_to_its_end_is_forgotten_in_time_and_what_nobody_can_send_is_g
     let day = Duration::from_hours(24);
     for change in [
         format!("set delivered_at = now() - interval '8 days' from {ids} = 1"),
-        format!("set state = 'dead', replays = 1, delivered_at = null, dead_at = now() - interval '91 days' from {ids} = 2"),
-        format!("set state = 'pending', replays = 1, delivered_at = null, next_at = now(), last_attempt_at = now() - interval '91 days' from {ids} = 3"),
+        format!(
+            "set state = 'dead', replays = 1, delivered_at = null, dead_at = now() - interval '91 days' from {ids} = 2"
+        ),
+        format!(
+            "set state = 'pending', replays = 1, delivered_at = null, next_at = now(), last_attempt_at = now() - interval '91 days' from {ids} = 3"
+        ),
     ] {
         shop.db.run(&format!("update rekon.webhooks w {change}")).await;
     }

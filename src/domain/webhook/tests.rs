@@ -1,3 +1,5 @@
+//! The message word for word, who hears it, and what follows from an answer.
+
 use super::*;
 use crate::domain::order::{Direction, OrderStatus};
 

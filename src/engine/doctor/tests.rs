@@ -33,7 +33,12 @@ fn config(lines: &str, more: &str, customer_token: &str) -> Config {
          client_id = \"C\"\nmerchant_id = \"1\"\nclient_secret = {{ env = \"SECRET\" }}\nprivate_key = {{ file = \"{}\" }}\n{lines}",
         key.display()
     );
-    let env = [("DATABASE_URL", "postgres://db/x"), ("SECRET", "hush"), ("CUSTOMER", customer_token), ("HOOK", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLKSw")];
+    let env = [
+        ("DATABASE_URL", "postgres://db/x"),
+        ("SECRET", "hush"),
+        ("CUSTOMER", customer_token),
+        ("HOOK", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+    ];
     let env: BTreeMap<String, String> = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     Config::from_toml(&text, &env, &["doku", "paydia"]).unwrap_or_else(|errors| panic!("{errors}"))
 }

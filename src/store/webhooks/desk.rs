@@ -86,7 +86,7 @@ pub struct Replayed {
 /// Messages replayed by one statement.
 const CHUNK: i64 = 2_000;
 
-const LIST: &str = "-- store::webhooks::list
+const LIST: &str = "-- store::webhooks::desk::list
 select w.id, w.endpoint, w.event_id, t.account, t.partner_reference_no, w.entry_no, w.type, w.state, w.attempts, w.replays, w.created_at,
        w.next_at, w.last_attempt_at, w.last_status, w.last_error, w.delivered_at, w.dead_at
   from rekon.webhooks w join rekon.transactions t on t.id = w.transaction_id
@@ -94,13 +94,13 @@ select w.id, w.endpoint, w.event_id, t.account, t.partner_reference_no, w.entry_
    and ($3::timestamptz is null or w.created_at >= $3)
  order by w.id desc limit $4";
 
-const SHOW: &str = "-- store::webhooks::show
+const SHOW: &str = "-- store::webhooks::desk::show
 select w.id, w.endpoint, w.event_id, t.account, t.partner_reference_no, w.entry_no, w.type, w.state, w.attempts, w.replays, w.created_at,
        w.next_at, w.last_attempt_at, w.last_status, w.last_error, w.delivered_at, w.dead_at, w.body
   from rekon.webhooks w join rekon.transactions t on t.id = w.transaction_id
  where w.id = any($1) or w.event_id = any($2) order by w.id";
 
-const REPLAY: &str = "-- store::webhooks::replay
+const REPLAY: &str = "-- store::webhooks::desk::replay
 with picked as (
   select id from rekon.webhooks
    where id > $4 and state = any($1) and ($2::text is null or endpoint = $2) and ($3::timestamptz is null or created_at >= $3)
@@ -110,14 +110,14 @@ put as (
     from picked where w.id = picked.id returning w.id, w.endpoint)
 select count(*), max(id), (select count(pg_notify('rekon_webhook', endpoint)) from (select distinct endpoint from put) as told) from put";
 
-const REPLAY_THESE: &str = "-- store::webhooks::replay_these
+const REPLAY_THESE: &str = "-- store::webhooks::desk::replay_these
 with put as (
   update rekon.webhooks set state = 'pending', rung = 0, replays = replays + 1, next_at = clock_timestamp(), delivered_at = null, dead_at = null,
                             lease_owner = null, lease_until = null
    where id = any($1) or event_id = any($2) returning endpoint)
 select count(*), (select count(pg_notify('rekon_webhook', endpoint)) from (select distinct endpoint from put) as told) from put";
 
-const ENDPOINTS: &str = "-- store::webhooks::endpoints
+const ENDPOINTS: &str = "-- store::webhooks::desk::endpoints
 select n.endpoint, e.disabled_at, e.disabled_why, case when e.paused_until > now() then e.paused_until end as paused_until,
        (select count(*) from rekon.webhooks w where w.endpoint = n.endpoint and w.state = 'pending') as pending,
        (select count(*) from rekon.webhooks w where w.endpoint = n.endpoint and w.state = 'dead') as dead,
@@ -127,7 +127,7 @@ select n.endpoint, e.disabled_at, e.disabled_why, case when e.paused_until > now
         union select distinct endpoint from rekon.webhooks where state in ('pending', 'dead')) as n
   left join rekon.webhook_endpoints e using (endpoint) order by n.endpoint";
 
-const ENABLE: &str = "-- store::webhooks::enable
+const ENABLE: &str = "-- store::webhooks::desk::enable
 with let_in as (
   update rekon.webhook_endpoints set disabled_at = null, disabled_why = null, paused_until = null
    where endpoint = $1 and (disabled_at is not null or paused_until > now()) returning endpoint)

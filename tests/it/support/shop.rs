@@ -20,7 +20,7 @@ pub(crate) const CLIENT: &str = "BRN-0240-1657686175289";
 pub(crate) const SECRET: &str = "SK-simulated-secret";
 pub(crate) const MERCHANT: &str = "2115";
 /// What webhooks are signed with, and the one that comes after it.
-pub(crate) const HOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLKSw";
+pub(crate) const HOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub(crate) const HOOK_SECRET_NEW: &str = "whsec_c2VjcmV0IHRoYXQgaXMgYXMgbmV3IGFzIGNhbiBiZQ==";
 
 /// The shop.
