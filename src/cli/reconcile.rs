@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long the run's last messages to merchants' endpoints may take.
-const LAST_ROUND: Duration = Duration::from_secs(60);
+const LAST_ROUND: Duration = Duration::from_mins(1);
 
 /// Reconcile a day: ask about its rows, settle, return what is owed, report
 #[derive(Debug, clap::Args)]

@@ -186,27 +186,31 @@ impl Reach {
         match address {
             IpAddr::V4(v4) => match v4.octets() {
                 [10 | 127, ..] | [192, 168, ..] | [172, 16..=31, ..] | [100, 64..=127, ..] => Self::Private,
-                [0 | 224..=255, ..] | [169, 254, ..] | [192, 0, 0 | 2, _] | [192, 88, 99, _] => Self::Never,
-                [198, 18..=19, ..] | [198, 51, 100, _] | [203, 0, 113, _] => Self::Never,
+                [0 | 224..=255, ..]
+                | [169, 254, ..]
+                | [192, 0, 0 | 2, _]
+                | [192, 88, 99, _]
+                | [198, 18..=19, ..]
+                | [198, 51, 100, _]
+                | [203, 0, 113, _] => Self::Never,
                 _ => Self::Public,
             },
-            IpAddr::V6(v6) => {
-                let within = |high: u16, low: u16| {
-                    let [a, b] = high.to_be_bytes();
-                    let [c, d] = low.to_be_bytes();
-                    Self::of(IpAddr::from([a, b, c, d]))
-                };
-                match v6.segments() {
-                    [0, 0, 0, 0, 0, 0, 0, 1] => Self::Private,
-                    [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => within(high, low),
-                    [0x2002, high, low, ..] => within(high, low),
-                    [0xfc00..=0xfdff, ..] => Self::Private,
-                    [0x2001, 0 | 0xdb8, ..] => Self::Never,
-                    [0x2000..=0x3fff, ..] => Self::Public,
-                    _ => Self::Never,
-                }
-            }
+            IpAddr::V6(v6) => match v6.segments() {
+                [0, 0, 0, 0, 0, 0, 0, 1] | [0xfc00..=0xfdff, ..] => Self::Private,
+                [0, 0, 0, 0, 0, 0xffff, high, low]
+                | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+                | [0x2002, high, low, ..] => Self::of_v4_within(high, low),
+                // Teredo and documentation.
+                [0x2001, second, ..] if second == 0 || second == 0xdb8 => Self::Never,
+                [0x2000..=0x3fff, ..] => Self::Public,
+                _ => Self::Never,
+            },
         }
+    }
+
+    fn of_v4_within(high: u16, low: u16) -> Self {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Self::of(IpAddr::from([a, b, c, d]))
     }
 }
 

@@ -43,6 +43,7 @@ impl Rulebook {
     }
 
     /// The same where these are told of changes.
+    #[must_use]
     pub fn telling(self, subscriptions: Vec<Subscription>) -> Self {
         Self { subscriptions, ..self }
     }

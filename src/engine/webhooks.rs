@@ -103,19 +103,26 @@ pub async fn deliver(ctx: &Ctx, endpoint: &Endpoint, leased: &LeasedWebhook) -> 
     let attempted = Attempted { endpoint: &endpoint.name, id, epoch, rung, status, error, next };
     let is_ours = ctx.store.end_webhook(&attempted).await?;
     let name = &endpoint.name;
-    match next {
-        _ if !is_ours => {
-            tracing::info!(endpoint = %name, id, "a message was taken over; what came of it is another's to say")
-        }
-        Next::Delivered => tracing::debug!(endpoint = %name, id, "delivered"),
-        Next::Again { .. } => tracing::info!(endpoint = %name, id, ?status, error, "not delivered; it is sent again"),
-        Next::Dead => {
-            tracing::warn!(endpoint = %name, id, ?status, error, "a dead letter: `rekon webhooks replay` sends it again")
-        }
-        Next::Gone => tracing::warn!(endpoint = %name, id, "410 Gone: nothing is sent until `rekon webhooks enable`"),
+    if is_ours {
+        tell(name, id, next, status, error);
+    } else {
+        tracing::info!(endpoint = %name, id, "a message was taken over; what came of it is another's to say");
     }
     metrics::webhook_delivery(name, if is_ours { outcome(next) } else { Delivery::Lost });
     Ok(Attempt { reply, next: is_ours.then_some(next) })
+}
+
+fn tell(name: &str, id: i64, next: Next, status: Option<i32>, error: Option<&str>) {
+    match next {
+        Next::Delivered => tracing::debug!(endpoint = %name, id, "delivered"),
+        Next::Again { .. } => tracing::info!(endpoint = %name, id, status, error, "not delivered; it is sent again"),
+        Next::Dead => {
+            tracing::warn!(endpoint = %name, id, status, error, "a dead letter: `rekon webhooks replay` sends it again");
+        }
+        Next::Gone => {
+            tracing::warn!(endpoint = %name, id, "410 Gone: nothing is sent until `rekon webhooks enable`");
+        }
+    }
 }
 
 const fn outcome(next: Next) -> Delivery {

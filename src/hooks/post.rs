@@ -176,7 +176,11 @@ impl Resolve for Guard {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let admitted: Vec<SocketAddr> = found.filter(|found| guard.admits(found.ip())).collect();
-            if admitted.is_empty() { Err(Refused.into()) } else { Ok(Box::new(admitted.into_iter()) as Addrs) }
+            if admitted.is_empty() {
+                return Err(Refused.into());
+            }
+            let admitted: Addrs = Box::new(admitted.into_iter());
+            Ok(admitted)
         })
     }
 }

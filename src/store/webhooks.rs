@@ -156,10 +156,10 @@ impl Store {
         let mut tx = self.begin().await?;
         match next {
             Next::Again { pause: Some(pause), .. } => {
-                drop(sqlx::query(PAUSE).bind(endpoint).bind(interval(pause)).execute(&mut *tx).await?);
+                sqlx::query(PAUSE).bind(endpoint).bind(interval(pause)).execute(&mut *tx).await?;
             }
             Next::Gone => {
-                drop(sqlx::query(DISABLE).bind(endpoint).bind("it answered 410 Gone").execute(&mut *tx).await?)
+                sqlx::query(DISABLE).bind(endpoint).bind("it answered 410 Gone").execute(&mut *tx).await?;
             }
             Next::Delivered | Next::Again { .. } | Next::Dead => {}
         }

@@ -562,8 +562,8 @@ fn a_lease_that_calls_may_outlive_gives_a_warning() {
 fn endpoint_with(line: &str) -> String {
     let key = line.split(['=', ' ']).next().unwrap();
     let lines = ["url = \"https://shop.example/hooks\"", "secret = { env = \"REKON_WEBHOOK_SECRET\" }"];
-    let others: String =
-        lines.iter().filter(|other| !other.starts_with(&format!("{key} "))).map(|line| format!("{line}\n")).collect();
+    let others = lines.into_iter().filter(|other| !other.starts_with(&format!("{key} ")));
+    let others = others.fold(String::new(), |text, line| text + line + "\n");
     format!("{ACCOUNT}[webhooks.shop]\n{others}{line}\n")
 }
 

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 /// Longest wait for a message.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How it answers one message.
 #[derive(Clone, Copy, Debug)]
