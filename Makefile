@@ -1,6 +1,6 @@
 # Short names for what one does every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check fix bench soak replicas load flat mutants api db deploy-check observe boards pooler image
+.PHONY: help setup test demo check fix bench soak replicas load flat mutants api hooks db deploy-check observe boards pooler image
 
 # The soak's dice and size: make soak SEED=7 PAYMENTS=20000 STEPS=1000000
 SEED ?= 20261120
@@ -66,6 +66,9 @@ mutants: setup ## put each historic bug in, and see a test fail on money or stat
 
 api: setup ## the API against its own document (Python, package index)
 	./.ci/api
+
+hooks: ## webhooks verified by libraries that are not ours (Python, npm, package indexes)
+	./.ci/hooks
 
 db: setup ## psql into the running embedded database
 	@./.ci/psql

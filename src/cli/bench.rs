@@ -171,5 +171,5 @@ async fn measure(
 
 /// The counters of this process; once.
 fn counters() -> Result<ProcessMetrics, Failure> {
-    telemetry::metrics::install(&web::vocabulary(vec![ACCOUNT.to_owned()])).map_err(Failure::Metrics)
+    telemetry::metrics::install(&web::vocabulary(vec![ACCOUNT.to_owned()], Vec::new())).map_err(Failure::Metrics)
 }

@@ -249,7 +249,7 @@ fn engine_exit(error: &EngineError) -> Exit {
         | EngineError::Unaskable(_)
         | EngineError::NotSandbox { .. } => Exit::Usage,
         EngineError::CustomerToken(error) => token_exit(error),
-        EngineError::Account { .. } => Exit::Config,
+        EngineError::Account { .. } | EngineError::Webhook(_) => Exit::Config,
         EngineError::Busy(_) | EngineError::RunLost(_) => Exit::TryAgain,
     }
 }

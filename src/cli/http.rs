@@ -42,7 +42,8 @@ pub(crate) struct HttpSide {
 pub(crate) async fn open(config: &Config, lent: Lent) -> Result<HttpSide, Failure> {
     // A taken address is said before anything else.
     let listener = web::bind(config.server.listen).await?;
-    let vocabulary = web::vocabulary(config.accounts.keys().cloned().collect());
+    let vocabulary =
+        web::vocabulary(config.accounts.keys().cloned().collect(), config.webhooks.keys().cloned().collect());
     let metrics = telemetry::metrics::install(&vocabulary).map_err(Failure::Metrics)?;
     answer(config, lent, listener, metrics)
 }
@@ -56,7 +57,8 @@ pub(crate) fn answer(
 ) -> Result<HttpSide, Failure> {
     let server = &config.server;
     let address = listener.local_addr().map_err(Failure::Runtime)?;
-    let vocabulary = web::vocabulary(config.accounts.keys().cloned().collect());
+    let vocabulary =
+        web::vocabulary(config.accounts.keys().cloned().collect(), config.webhooks.keys().cloned().collect());
     let door = Door::new(config, &wiring::rulebook(config)?);
     let (intake, taking) = ingest::intake(door, lent.store.clone());
     tokio::spawn(taking);

@@ -34,6 +34,7 @@ mod tokens;
 mod transactions;
 mod users;
 mod verify;
+mod webhooks;
 mod wiring;
 
 use std::path::PathBuf;
@@ -94,6 +95,8 @@ enum Command {
     Providers(providers::ProvidersCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
     Replay(replay::ReplayCommand),
@@ -126,6 +129,7 @@ impl Command {
             Self::Qris(command) => command.run(context),
             Self::Providers(command) => command.run(context),
             Self::Config(command) => command.run(context),
+            Self::Webhooks(command) => command.run(context),
             Self::Doctor(_) => doctor::Doctor::run(context),
             Self::Verify(command) => command.run(context),
             Self::Replay(command) => command.run(context),

@@ -16,6 +16,7 @@ use crate::{
     engine::{
         Ctx, Engine,
         reconcile::{self, Cost, Days, End, Request},
+        webhooks,
     },
     jobs,
     store::{
@@ -24,6 +25,9 @@ use crate::{
     },
     telemetry::heartbeat::Heartbeats,
 };
+
+/// How long the run's last messages to merchants' endpoints may take.
+const LAST_ROUND: Duration = Duration::from_mins(1);
 
 /// Reconcile a day: ask about its rows, settle, return what is owed, report
 #[derive(Debug, clap::Args)]
@@ -121,8 +125,13 @@ impl Reconcile {
                 .await?;
         let ctx = Arc::clone(&engine.ctx);
         let result = self.on_engine(&session, &ctx, &request, &stop).await;
+        let interrupted = stop.is_cancelled();
         ctx.stop.cancel();
         engine.finish().await?;
+        // No daemon need be there to tell what this run has decided.
+        if !interrupted && !self.dry_run {
+            webhooks::last_round(&ctx, LAST_ROUND).await;
+        }
         result
     }
 

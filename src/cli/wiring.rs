@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     config::Config,
     domain::profile::Demands,
-    engine::{EngineError, health::AccountTerms, rulebook::Rulebook, runtime},
+    engine::{EngineError, health::AccountTerms, rulebook::Rulebook, runtime, webhooks},
     providers,
 };
 
@@ -25,7 +25,8 @@ pub(crate) fn demands(config: &Config) -> Result<BTreeMap<String, Demands>, Engi
 /// The terms in force: the policy and each account's profile.
 pub(crate) fn rulebook(config: &Config) -> Result<Rulebook, EngineError> {
     let accounts = runtime::accounts(config)?;
-    Ok(Rulebook::new(config.policy, accounts.into_iter().map(|a| (a.name, a.profile.rules))))
+    let rulebook = Rulebook::new(config.policy, accounts.into_iter().map(|a| (a.name, a.profile.rules)));
+    Ok(rulebook.telling(webhooks::subscriptions(config)))
 }
 
 /// What a reader of the accounts' state should know of their settings.

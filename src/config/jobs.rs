@@ -51,6 +51,10 @@ pub struct Prune {
     pub keep_commands: Duration,
     /// Age at which a notification that became no fact goes.
     pub keep_notifications: Duration,
+    /// Age at which a delivered message to a merchant's endpoint goes.
+    pub keep_webhooks: Duration,
+    /// Age at which a dead letter goes, and at which a message that nobody could send becomes one.
+    pub keep_dead_webhooks: Duration,
 }
 
 /// `[jobs.seal]`.
@@ -99,12 +103,16 @@ fn read_prune(section: &mut Section<'_>) -> Option<Prune> {
     let keep_raw_answers = section.duration("keep_raw_answers", "1d", "36500d");
     let keep_commands = section.duration("keep_commands", "1h", "3650d");
     let keep_notifications = section.duration("keep_notifications", "1h", "3650d");
+    let keep_webhooks = section.duration("keep_webhooks", "1h", "3650d");
+    let keep_dead_webhooks = section.duration("keep_dead_webhooks", "7d", "3650d");
     section.finish();
     Some(Prune {
         schedule: schedule?,
         keep_raw_answers: keep_raw_answers?,
         keep_commands: keep_commands?,
         keep_notifications: keep_notifications?,
+        keep_webhooks: keep_webhooks?,
+        keep_dead_webhooks: keep_dead_webhooks?,
     })
 }
 

@@ -174,13 +174,14 @@ pub(crate) fn lay_environment_over(base: &mut Tree, env: &BTreeMap<String, Strin
     errors
 }
 
-/// Variables cannot hold a dash: an account `doku-main` is written `DOKU_MAIN`, unless there is one named `doku_main`.
+/// Variables cannot hold a dash: an account or endpoint `doku-main` is written `DOKU_MAIN`, unless there is one named `doku_main`.
 fn name_account(base: &Tree, segments: &mut [String]) {
     let [section, name, ..] = segments else { return };
-    if section != "accounts" {
+    if section != "accounts" && section != "webhooks" {
         return;
     }
-    let exists = matches!(base.get("accounts"), Some(Entry { node: Node::Table(accounts), .. }) if accounts.contains_key(name.as_str()));
+    let exists =
+        matches!(base.get(section), Some(Entry { node: Node::Table(named), .. }) if named.contains_key(name.as_str()));
     if !exists {
         *name = name.replace('_', "-");
     }

@@ -21,6 +21,7 @@ mod server;
 mod show;
 mod url;
 mod values;
+mod webhooks;
 pub(crate) use values::parse_duration;
 
 use std::cell::RefCell;
@@ -39,6 +40,7 @@ pub(crate) use reader::nearest_name;
 pub use schedule::{Missed, Schedule};
 pub use secret::read_secret_file;
 pub use server::{ApiLimits, Log, LogFormat, Server};
+pub use webhooks::{Reach, Webhook, signing_key};
 
 use crate::domain::policy::Policy;
 use layer::Tree;
@@ -83,6 +85,8 @@ pub struct Config {
     pub breaker: Breaker,
     /// The defaults of a reconcile run.
     pub reconcile: Reconcile,
+    /// Where merchants are told of changes, by name.
+    pub webhooks: BTreeMap<String, Webhook>,
     settings: Vec<Setting>,
     known_keys: BTreeSet<String>,
 }
@@ -207,6 +211,8 @@ fn read(book: &Book<'_>, tree: Tree, known_providers: &[&str]) -> Option<Config>
     let breaker = calls::read_breaker(&mut root.section("breaker"));
     let reconcile = calls::read_reconcile(&mut root.section("reconcile"));
     let accounts = accounts::read(&mut root.section("accounts"), known_providers);
+    let names: Option<Vec<&str>> = accounts.as_ref().map(|accounts| accounts.keys().map(String::as_str).collect());
+    let webhooks = webhooks::read(&mut root.section("webhooks"), names.as_deref());
     root.finish();
     Some(Config {
         path: None,
@@ -220,6 +226,7 @@ fn read(book: &Book<'_>, tree: Tree, known_providers: &[&str]) -> Option<Config>
         budget: budget?,
         breaker: breaker?,
         reconcile: reconcile?,
+        webhooks: webhooks?,
         settings: Vec::new(),
         known_keys: BTreeSet::new(),
     })

@@ -119,7 +119,7 @@ impl<'a> Section<'a> {
         if self.asked.insert(key.to_owned()) {
             let mut path = self.key_path(key);
             if let [section, name, _, ..] = path.as_mut_slice()
-                && section == "accounts"
+                && (section == "accounts" || section == "webhooks")
             {
                 "NAME".clone_into(name);
             }

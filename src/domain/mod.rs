@@ -30,4 +30,5 @@ pub mod state;
 pub mod switch;
 pub mod token;
 pub mod transfer;
+pub mod webhook;
 pub mod window;

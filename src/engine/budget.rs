@@ -18,9 +18,12 @@ use tokio::{
     time::Instant,
 };
 
-use crate::store::{
-    Store, StoreError,
-    limits::{Ask, CallClass, Slots},
+use crate::{
+    engine::clock::DbClock,
+    store::{
+        Store, StoreError,
+        limits::{Ask, CallClass, Slots},
+    },
 };
 
 /// How long after its time a slot may still be used, at least.
@@ -29,7 +32,10 @@ const TTL_MIN: Duration = Duration::from_millis(10);
 const TTL_MAX: Duration = Duration::from_millis(100);
 /// A life longer than the least may cost one part in so many of the burst. It is well spent: on a busy machine a process often
 /// comes some hundredths of a second late to its slot, and a slot that is gone is a call that nobody makes.
-const TTL_OF_BURST: u32 = 4;
+const TTL_OF_BURST: u32 = 8;
+/// Between the leave to call and the provider's door a busy machine may take so long. Calls that it holds up arrive together,
+/// and the burst must pay for them too.
+const TRANSIT: Duration = Duration::from_millis(25);
 /// How far ahead of now lent slots may lie: long beside a commit, and no longer, because a process that is killed takes with it
 /// the slots that it holds. All replicas together hold what the rate grants in this time.
 const NEAR: Duration = Duration::from_millis(100);
@@ -117,6 +123,8 @@ struct Block {
     next_want: i32,
     epoch: u64,
     coming: Option<Coming>,
+    /// How long the last block was under way after the database had counted it out.
+    lag: Duration,
 }
 
 impl Block {
@@ -143,11 +151,13 @@ impl Block {
         None
     }
 
-    fn fill(&mut self, slots: &Slots, spacing: Duration, ttl: Duration, now: Instant) {
+    /// `counted_at`: when the database counted them out. Slots of a block that took long to come are as old as they are: the row
+    /// has saved up new ones meanwhile.
+    fn fill(&mut self, slots: &Slots, spacing: Duration, ttl: Duration, counted_at: Instant) {
         let offset = Duration::from_micros(slots.first_us.unsigned_abs());
-        let first = if slots.first_us >= 0 { now.checked_add(offset) } else { now.checked_sub(offset) };
-        self.first = Some(first.unwrap_or(now));
-        self.granted_at = Some(now);
+        let first = if slots.first_us >= 0 { counted_at.checked_add(offset) } else { counted_at.checked_sub(offset) };
+        self.first = Some(first.unwrap_or(counted_at));
+        self.granted_at = Some(counted_at);
         self.spacing = spacing;
         self.ttl = ttl;
         self.left = slots.granted;
@@ -178,10 +188,10 @@ impl Budget {
     }
 
     /// Waits for a call slot of a class, at most until `latest`.
-    pub async fn slot(&self, store: &Store, class: CallClass, latest: Instant) -> Result<(), NoSlot> {
+    pub async fn slot(&self, store: &Store, clock: &DbClock, class: CallClass, latest: Instant) -> Result<(), NoSlot> {
         let bank = self.bank(class);
         let _waiting = Waiting::at(bank);
-        tokio::time::timeout_at(latest, self.next_slot(store, class, bank)).await.unwrap_or(Err(NoSlot::TooLate))
+        tokio::time::timeout_at(latest, self.next_slot(store, clock, class, bank)).await.unwrap_or(Err(NoSlot::TooLate))
     }
 
     /// Nobody calls this account for `wait`: the provider said so.
@@ -198,9 +208,9 @@ impl Budget {
         self.epoch.fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn next_slot(&self, store: &Store, class: CallClass, bank: &Bank) -> Result<(), NoSlot> {
+    async fn next_slot(&self, store: &Store, clock: &DbClock, class: CallClass, bank: &Bank) -> Result<(), NoSlot> {
         loop {
-            let (at, epoch) = self.lease(store, class, bank).await?;
+            let (at, epoch) = self.lease(store, clock, class, bank).await?;
             // A slot that is good now needs no timer; registering one is half of what a slot costs.
             if at <= Instant::now() {
                 return Ok(());
@@ -212,7 +222,13 @@ impl Budget {
         }
     }
 
-    async fn lease(&self, store: &Store, class: CallClass, bank: &Bank) -> Result<(Instant, u64), NoSlot> {
+    async fn lease(
+        &self,
+        store: &Store,
+        clock: &DbClock,
+        class: CallClass,
+        bank: &Bank,
+    ) -> Result<(Instant, u64), NoSlot> {
         let mut block = bank.block.lock().await;
         loop {
             let epoch = self.epoch.load(Ordering::Relaxed);
@@ -224,26 +240,31 @@ impl Budget {
             let waiting = bank.waiting.load(Ordering::Relaxed).max(1);
             if let Some(at) = block.pop(Instant::now()) {
                 if block.wants_another() {
-                    block.coming = Some(self.send_for(store, self.ask(class, waiting.max(block.next_want))));
+                    let ask = self.ask(class, waiting.max(block.next_want), block.lag);
+                    block.coming = Some(self.send_for(store, ask));
                 }
                 return Ok((at, epoch));
             }
-            let (slots, now) = if let Some(coming) = &mut block.coming {
+            let (slots, came_at) = if let Some(coming) = &mut block.coming {
                 // Waited for in place: whoever gives up here leaves it to the next.
                 let came = coming.await;
                 block.coming = None;
                 let Ok((slots, at)) = came else { continue };
                 (slots?, at)
             } else {
-                let ask = self.ask(class, waiting.max(block.next_want));
+                let ask = self.ask(class, waiting.max(block.next_want), block.lag);
                 (store.take_slots(&self.account, &ask).await?, Instant::now())
             };
             // Pushed back meanwhile: whether these were granted before or after, nobody can tell.
             if self.epoch.load(Ordering::Relaxed) != epoch {
                 continue;
             }
+            let lag = clock.at(came_at.into_std()).signed_duration_since(slots.at).to_std().unwrap_or_default();
+            block.lag = lag.min(FAR);
             if slots.granted > 0 {
-                block.fill(&slots, micros(self.ask(class, 1).spacing_us), ttl(self.settings()), now);
+                let counted_at = came_at.checked_sub(lag).unwrap_or(came_at);
+                let spacing = micros(self.ask(class, 1, Duration::ZERO).spacing_us);
+                block.fill(&slots, spacing, ttl(self.settings()), counted_at);
             } else {
                 block.next_want = 1;
                 tokio::time::sleep(micros(slots.retry_us)).await;
@@ -263,12 +284,14 @@ impl Budget {
         coming
     }
 
-    fn ask(&self, class: CallClass, want: i32) -> Ask {
+    /// `lag`: where blocks take long to come, slots must lie further ahead, or none is left when they have come.
+    fn ask(&self, class: CallClass, want: i32, lag: Duration) -> Ask {
         let settings = self.settings();
         let spacing_us = micros_of(spacing(settings));
-        let ttl_us = micros_of(ttl(settings));
+        let ttl_us = micros_of(ttl(settings).saturating_add(TRANSIT));
         let late = ttl_us.checked_div(spacing_us).unwrap_or(0).saturating_add(1);
         let burst = i64::from(settings.burst);
+        let lag_us = micros_of(lag.saturating_mul(2));
         // Too small a burst to pay for late slots: space the slots wider instead.
         let (burst, spacing_us) = if burst > late {
             (burst.saturating_sub(late), spacing_us)
@@ -281,12 +304,14 @@ impl Budget {
             spacing_us,
             burst: i32::try_from(burst).unwrap_or(i32::MAX),
             share_permille: share_permille(settings, class),
-            near_us: near_us(class, spacing_us),
+            near_us: near_us(class, spacing_us).saturating_add(lag_us),
             // A class's own slots must lie within reach whatever burst the others have just used.
-            far_us: micros_of(FAR).max(
-                near_us(CallClass::Refund, spacing_us)
-                    .saturating_add(burst.saturating_add(4).saturating_mul(spacing_us)),
-            ),
+            far_us: micros_of(FAR)
+                .max(
+                    near_us(CallClass::Refund, spacing_us)
+                        .saturating_add(burst.saturating_add(4).saturating_mul(spacing_us)),
+                )
+                .saturating_add(lag_us),
         }
     }
 
@@ -362,10 +387,25 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_lives_as_long_as_a_quarter_of_the_burst_pays_for_within_bounds() {
+    fn a_slot_lives_as_long_as_an_eighth_of_the_burst_pays_for_within_bounds() {
         assert_eq!(ttl(at(1_000, 4)), TTL_MIN);
-        assert_eq!(ttl(at(100, 20)), Duration::from_millis(50));
+        assert_eq!(ttl(at(100, 20)), Duration::from_millis(20));
         assert_eq!(ttl(at(10, 10)), TTL_MAX);
         assert_eq!(ttl(at(100_000, 100_000)), TTL_MAX);
+    }
+
+    /// Eight slots at ten a second that lie in the past: what an idle account's row has saved up.
+    fn saved_up() -> Slots {
+        Slots { granted: 8, first_us: -700_000, retry_us: 1_000, at: chrono::DateTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn slots_of_a_block_that_took_long_to_come_are_gone_because_the_row_has_saved_up_new_ones() {
+        let now = Instant::now() + Duration::from_secs(5);
+        let mut block = Block::default();
+        block.fill(&saved_up(), Duration::from_millis(100), TTL_MAX, now - Duration::from_secs(1));
+        assert_eq!(block.pop(now), None);
+        block.fill(&saved_up(), Duration::from_millis(100), TTL_MAX, now - Duration::from_millis(20));
+        assert!(block.pop(now).is_some(), "a block that came in time is used");
     }
 }

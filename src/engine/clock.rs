@@ -26,9 +26,14 @@ impl DbClock {
         Ok(Self { anchor: Mutex::new((Instant::now(), at)) })
     }
 
-    /// Takes a new anchor from a time that a statement has just returned.
+    /// Takes a new anchor from a time that a statement has just returned, unless a young one says that it is later already: a
+    /// statement that took long returns the time at which it began.
     pub fn set(&self, at: DateTime<Utc>) {
-        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), at);
+        let now = Instant::now();
+        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(anchor.0) > ANCHOR_MAX_AGE || at > from(*anchor, now) {
+            *anchor = (now, at);
+        }
     }
 
     /// Takes a new anchor from the database if the present one is old.
@@ -42,8 +47,40 @@ impl DbClock {
 
     /// Database time now, at most a round trip behind.
     pub fn now(&self) -> DateTime<Utc> {
-        let (taken, at) = *self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = TimeDelta::from_std(taken.elapsed()).unwrap_or_default();
-        at.checked_add_signed(passed).unwrap_or(at)
+        self.at(Instant::now())
+    }
+
+    /// Database time at a moment of this process.
+    pub fn at(&self, moment: Instant) -> DateTime<Utc> {
+        from(*self.anchor.lock().unwrap_or_else(PoisonError::into_inner), moment)
+    }
+}
+
+/// What an anchor says about a moment before or after it.
+fn from((taken, at): (Instant, DateTime<Utc>), moment: Instant) -> DateTime<Utc> {
+    let span = |from: Instant, to: Instant| TimeDelta::from_std(to.saturating_duration_since(from)).unwrap_or_default();
+    at.checked_add_signed(span(taken, moment)).and_then(|at| at.checked_sub_signed(span(moment, taken))).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_that_took_long_does_not_set_the_clock_back() {
+        let begun = DateTime::from_timestamp_secs(1_760_000_000).unwrap();
+        let clock = DbClock { anchor: Mutex::new((Instant::now(), begun)) };
+        clock.set(begun - TimeDelta::seconds(1));
+        assert!(clock.now() >= begun);
+        clock.set(begun + TimeDelta::seconds(5));
+        assert!(clock.now() >= begun + TimeDelta::seconds(5));
+    }
+
+    #[test]
+    fn a_moment_before_the_anchor_is_before_it_in_the_database_too() {
+        let (taken, at) = (Instant::now(), DateTime::from_timestamp_secs(1_760_000_000).unwrap());
+        let clock = DbClock { anchor: Mutex::new((taken, at)) };
+        assert_eq!(clock.at(taken - Duration::from_millis(40)), at - TimeDelta::milliseconds(40));
+        assert_eq!(clock.at(taken + Duration::from_millis(40)), at + TimeDelta::milliseconds(40));
     }
 }

@@ -14,7 +14,8 @@ use crate::{
         order::later,
         refund::{Channel, POLICY_ACTOR, Refund, RefundState},
         saga,
-        state::Flag,
+        state::{Flag, State},
+        webhook::{self, Change, Message},
     },
     engine::{decisions::content::Content, rulebook::Rulebook},
     store::{
@@ -113,10 +114,11 @@ impl Written {
             }
             decision = self.decide_once(loaded, rulebook, now, &again);
         }
+        self.settle_sums(loaded);
         if before.state != decision.state || before.flags != decision.flags {
             self.batch.notices.push(notice(loaded, &decision));
+            self.batch.messages.extend(messages(loaded, &decision, before.state, rulebook, now));
         }
-        self.settle_sums(loaded);
         let lives = |r: &Refund| r.state.occupies_cause() && r.state != RefundState::Confirmed;
         if occasion.answered && loaded.case.refunds.iter().any(lives) {
             self.wake.push(loaded.case.order.id);
@@ -350,6 +352,35 @@ fn entry(
         prev_hash,
         postings: decision.postings.clone(),
     }
+}
+
+/// What the merchant's endpoints are told of a change.
+fn messages(
+    loaded: &Loaded,
+    decision: &Decision,
+    from: State,
+    rulebook: &Rulebook,
+    now: DateTime<Utc>,
+) -> Vec<Message> {
+    if rulebook.subscriptions.is_empty() {
+        return Vec::new();
+    }
+    let entry_hash: Link = loaded.journal_hash.as_deref().and_then(|h| h.try_into().ok()).unwrap_or(chain::GENESIS);
+    let change = Change {
+        order: &loaded.case.order,
+        from,
+        to: decision.state,
+        flags: decision.flags.listed(),
+        paid_amount: decision.paid_amount,
+        fee_amount: decision.fee_amount,
+        refunded_amount: loaded.refunded_amount,
+        refunded_outside: loaded.case.refunded_outside,
+        paid_at: decision.paid_at,
+        entry_no: loaded.journal_no,
+        entry_hash: &entry_hash,
+        at: now,
+    };
+    webhook::messages(&rulebook.subscriptions, &change)
 }
 
 /// The payload of `NOTIFY rekon_state`.

@@ -7,6 +7,7 @@ mod accounts;
 mod database;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -86,7 +87,7 @@ fn link(id: &str) -> String {
 
 /// Every finding there is, for the page that explains them.
 pub fn catalogue() -> Vec<(&'static str, Severity)> {
-    let all = [accounts::ALL, database::ALL].concat();
+    let all = [accounts::ALL, database::ALL, webhooks::ALL].concat();
     all.into_iter().map(|illness| (illness.id, illness.severity)).collect()
 }
 
@@ -139,6 +140,9 @@ pub async fn gather(store: &Store, machine: impl Fn() -> DateTime<Utc>) -> Resul
 pub fn judge(config: &Config, accounts: &[Account], signs: &Signs) -> Vec<Finding> {
     let by_name: BTreeMap<&str, &Account> = accounts.iter().map(|account| (account.name.as_str(), account)).collect();
     let mut findings = database::findings(&signs.database, &config.database, &by_name, signs.at);
+    if let DatabaseSigns::Reached { tables: Ok(tables), .. } = &signs.database {
+        findings.extend(webhooks::findings(&tables.webhooks, config));
+    }
     for account in accounts {
         let takes_notifications = config.accounts.get(&account.name).is_some_and(|a| a.notify.is_some());
         findings.extend(accounts::findings(account, takes_notifications, signs.at));

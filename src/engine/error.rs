@@ -1,6 +1,6 @@
 //! What a use-case can fail with, told apart by what its caller should do.
 
-use crate::{domain::transfer::TransferError, providers::token::TokenError, store::StoreError};
+use crate::{domain::transfer::TransferError, hooks::PostError, providers::token::TokenError, store::StoreError};
 
 /// A failed use-case.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,9 @@ pub enum EngineError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A merchant's endpoint that cannot be called.
+    #[error(transparent)]
+    Webhook(#[from] PostError),
     /// A request that this provider cannot be sent.
     #[error("the provider cannot be asked: {0}")]
     Unaskable(String),
@@ -100,6 +103,7 @@ impl EngineError {
             | Self::Ambiguous { .. }
             | Self::UnknownAccount { .. }
             | Self::Account { .. }
+            | Self::Webhook(_)
             | Self::Token(_)
             | Self::Forbidden(_)
             | Self::Refused(_)

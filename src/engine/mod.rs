@@ -45,6 +45,7 @@ pub mod transfer;
 pub mod upkeep;
 pub mod verify;
 pub mod weather;
+pub mod webhooks;
 
 pub use error::EngineError;
 pub use runtime::{Ctx, Engine};

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::domain::{case::Terms, chain, policy::Policy, profile::Profile};
+use crate::domain::{case::Terms, chain, policy::Policy, profile::Profile, webhook::Subscription};
 
 /// An account's profile and its hash.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Rulebook {
     pub policy_hash: String,
     /// Rules by account.
     pub accounts: BTreeMap<String, AccountRules>,
+    /// Who is told of changes. No part of what decisions stand on.
+    pub subscriptions: Vec<Subscription>,
 }
 
 impl Rulebook {
@@ -37,7 +39,13 @@ impl Rulebook {
                 (name, AccountRules { profile, hash })
             })
             .collect();
-        Self { policy, policy_hash, accounts }
+        Self { policy, policy_hash, accounts, subscriptions: Vec::new() }
+    }
+
+    /// The same where these are told of changes.
+    #[must_use]
+    pub fn telling(self, subscriptions: Vec<Subscription>) -> Self {
+        Self { subscriptions, ..self }
     }
 
     /// The documents that decisions name: fingerprint, kind, canonical JSON.

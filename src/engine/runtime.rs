@@ -24,6 +24,7 @@ use crate::{
         settler::{self, Answers, SettlerSettings},
         shared_token::TokenShelf,
         weather::{AccountWeather, WeatherSettings},
+        webhooks::{self, Endpoint},
     },
     providers::{Account, AccountClient, AccountSettings, ExternalIds, Transport},
     store::{ConnectOptions, Store, dearest::Choice, limits::CallClass},
@@ -115,6 +116,10 @@ pub struct Limits {
     pub keep_commands: Duration,
     /// Age at which notifications that became no fact go.
     pub keep_notifications: Duration,
+    /// Age at which delivered webhooks go.
+    pub keep_webhooks: Duration,
+    /// Age at which dead letters go.
+    pub keep_dead_webhooks: Duration,
     /// How the sentinel goes round.
     pub sentinel: SentinelSettings,
 }
@@ -131,6 +136,8 @@ pub struct Ctx {
     pub rulebook: Arc<Rulebook>,
     /// Accounts by name.
     pub accounts: BTreeMap<String, Arc<AccountRuntime>>,
+    /// Merchants' endpoints by name.
+    pub endpoints: BTreeMap<String, Arc<Endpoint>>,
     /// Database time.
     pub clock: Arc<DbClock>,
     /// New X-EXTERNAL-IDs.
@@ -193,8 +200,8 @@ impl Engine {
         hearts: Heartbeats,
     ) -> Result<Self, EngineError> {
         let accounts = accounts(config)?;
-        let rulebook =
-            Arc::new(Rulebook::new(config.policy, accounts.iter().map(|a| (a.name.clone(), a.profile.rules.clone()))));
+        let rulebook = Rulebook::new(config.policy, accounts.iter().map(|a| (a.name.clone(), a.profile.rules.clone())));
+        let rulebook = Arc::new(rulebook.telling(webhooks::subscriptions(config)));
         store.keep_terms(&rulebook.documents()).await?;
         let instance = store.instance().await?;
         let clock = Arc::new(DbClock::start(&store).await?);
@@ -236,6 +243,7 @@ impl Engine {
             bus,
             rulebook,
             accounts: runtimes,
+            endpoints: webhooks::endpoints(config)?,
             clock,
             ids,
             answers,
@@ -402,6 +410,8 @@ fn limits(config: &Config) -> Limits {
         keep_raw_answers: config.jobs.prune.keep_raw_answers,
         keep_commands: config.jobs.prune.keep_commands,
         keep_notifications: config.jobs.prune.keep_notifications,
+        keep_webhooks: config.jobs.prune.keep_webhooks,
+        keep_dead_webhooks: config.jobs.prune.keep_dead_webhooks,
         sentinel: SentinelSettings { every: config.jobs.sentinel.every, slice: i64::from(config.jobs.sentinel.slice) },
     }
 }

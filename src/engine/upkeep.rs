@@ -21,10 +21,12 @@ enum Part {
     Notifications,
     Drift,
     IdempotencyKeys,
+    Webhooks,
+    UnsentWebhooks,
 }
 
 impl Part {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Bodies,
         Self::Items,
         Self::Runs,
@@ -34,6 +36,8 @@ impl Part {
         Self::Notifications,
         Self::Drift,
         Self::IdempotencyKeys,
+        Self::Webhooks,
+        Self::UnsentWebhooks,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -47,6 +51,8 @@ impl Part {
             Self::Notifications => "notifications",
             Self::Drift => "drift",
             Self::IdempotencyKeys => "idempotency_keys",
+            Self::Webhooks => "webhooks",
+            Self::UnsentWebhooks => "unsent_webhooks",
         }
     }
 
@@ -63,6 +69,10 @@ impl Part {
             Self::Notifications => store.prune_notifications(ctx.limits.keep_notifications, CHUNK).await,
             Self::Drift => store.prune_drift(keep, CHUNK).await,
             Self::IdempotencyKeys => store.prune_keys(once::KEPT, CHUNK).await,
+            Self::Webhooks => {
+                store.prune_webhooks(ctx.limits.keep_webhooks, ctx.limits.keep_dead_webhooks, CHUNK).await
+            }
+            Self::UnsentWebhooks => store.give_up_webhooks(ctx.limits.keep_dead_webhooks, CHUNK).await,
         }
     }
 
@@ -79,8 +89,8 @@ impl Part {
     }
 }
 
-/// Deletes old raw bodies, runs, commands with their dead workers, notifications that became no fact, drift that is over and
-/// idempotency keys of yesterday, by the configured ages. A part that fails takes no
+/// Deletes old raw bodies, runs, commands with their dead workers, notifications that became no fact, drift that is over,
+/// idempotency keys of yesterday and webhooks that came to their end, by the configured ages. A part that fails takes no
 /// other along; the run fails after all were tried. True: the run is complete; false: the process was told to end.
 pub async fn prune(ctx: &Ctx, run: &Run) -> Result<bool, EngineError> {
     let mut report = serde_json::Map::new();

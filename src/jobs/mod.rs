@@ -1,7 +1,7 @@
 //! Which use-case runs when: the apalis wiring, one thin file per job. No business logic.
 //!
 //! The hot path is a custom apalis backend per account: its fetcher leases a chunk of due rows (`sweep`) or refunds
-//! (`refunds`) and hands it to that account's worker; no row of a queue's table is involved. Postgres storage is the
+//! (`refunds`) or messages (`webhooks`) and hands it to that account's worker; no row of a queue's table is involved. Postgres storage is the
 //! command bus only (`commands`): cron slots and ad-hoc runs. Losing every row of `apalis.jobs` loses nothing, because
 //! runs are in `rekon.runs` and payments are due in `rekon.transactions`.
 
@@ -16,6 +16,7 @@ pub mod sentinel;
 pub mod setup;
 pub mod sweep;
 pub mod wake;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ pub struct Roles {
 
 /// Runs every worker until `ctx.stop` is cancelled, then drains: calls in flight end, leases go back.
 pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
-    let wake = Arc::new(Wake::new(ctx.accounts.keys()));
+    let wake = Arc::new(Wake::new(ctx.accounts.keys(), ctx.endpoints.keys()));
     let listener =
         tokio_util::task::AbortOnDropHandle::new(tokio::spawn(wake::listen(Arc::clone(&ctx), Arc::clone(&wake))));
     let mut monitor = Monitor::new();
@@ -48,6 +49,9 @@ pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
         }
         monitor = refunds::register(monitor, &ctx, account, &wake);
         monitor = cancels::register(monitor, &ctx, account);
+    }
+    for endpoint in ctx.endpoints.values() {
+        monitor = webhooks::register(monitor, &ctx, endpoint, &wake);
     }
     monitor = sweep::register_strays(monitor, &ctx);
     if roles.commands {
@@ -81,6 +85,7 @@ pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
 fn kind(name: &str) -> Worker {
     match name.split_once('-').map(|(kind, _)| kind) {
         Some("refunds") => Worker::Refund,
+        Some("webhooks") => Worker::Webhook,
         Some("commands" | "schedule" | "sentinel") => Worker::Command,
         _ => Worker::Check,
     }

@@ -1,5 +1,5 @@
 //! Wakes an account's sweeper before its tick, when somebody made a row due, and voids its call slots, when another process
-//! was told to slow down. The listening connection comes back by itself; while it is away, the tick is enough.
+//! was told to slow down; and an endpoint's worker, when there is something to tell. The listening connection comes back by itself; while it is away, the tick is enough.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -21,41 +21,56 @@ pub enum Ear {
     Refunds,
 }
 
-/// A bell per account and worker: one ring must reach all of them, and a bell wakes one.
+/// A bell per account and worker, because one ring must reach all of them and a bell wakes one; and a bell per endpoint.
 #[derive(Debug)]
-pub struct Wake(BTreeMap<String, [Notify; 3]>);
+pub struct Wake {
+    accounts: BTreeMap<String, [Notify; 3]>,
+    endpoints: BTreeMap<String, Notify>,
+}
 
 /// Pause before listening anew.
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl Wake {
-    /// Bells for these accounts.
-    pub fn new<'a>(accounts: impl Iterator<Item = &'a String>) -> Self {
-        Self(accounts.map(|a| (a.clone(), [Notify::new(), Notify::new(), Notify::new()])).collect())
+    /// Bells for these accounts and endpoints.
+    pub fn new<'a>(accounts: impl Iterator<Item = &'a String>, endpoints: impl Iterator<Item = &'a String>) -> Self {
+        Self {
+            accounts: accounts.map(|a| (a.clone(), [Notify::new(), Notify::new(), Notify::new()])).collect(),
+            endpoints: endpoints.map(|e| (e.clone(), Notify::new())).collect(),
+        }
     }
 
     /// Waits for the account's bell, at most `tick`.
     pub async fn wait(&self, account: &str, ear: Ear, tick: Duration) {
-        let bell = self.0.get(account).map(|[sweep, pulled, refunds]| match ear {
+        let bell = self.accounts.get(account).map(|[sweep, pulled, refunds]| match ear {
             Ear::Sweep => sweep,
             Ear::Pulled => pulled,
             Ear::Refunds => refunds,
         });
-        match bell {
-            Some(bell) => {
-                tokio::select! {
-                    () = bell.notified() => {}
-                    () = tokio::time::sleep(tick) => {}
-                }
-            }
-            None => tokio::time::sleep(tick).await,
-        }
+        rung(bell, tick).await;
+    }
+
+    /// Waits for the endpoint's bell, at most `tick`.
+    pub async fn wait_for_endpoint(&self, endpoint: &str, tick: Duration) {
+        rung(self.endpoints.get(endpoint), tick).await;
     }
 
     fn ring(&self, account: &str) {
-        for bell in self.0.get(account).into_iter().flatten() {
+        for bell in self.accounts.get(account).into_iter().flatten() {
             bell.notify_one();
         }
+    }
+}
+
+async fn rung(bell: Option<&Notify>, tick: Duration) {
+    match bell {
+        Some(bell) => {
+            tokio::select! {
+                () = bell.notified() => {}
+                () = tokio::time::sleep(tick) => {}
+            }
+        }
+        None => tokio::time::sleep(tick).await,
     }
 }
 
@@ -66,6 +81,11 @@ pub(super) async fn listen(ctx: Arc<Ctx>, wake: Arc<Wake>) {
             Ok(mut wakes) => loop {
                 match wakes.next().await {
                     Ok(Heard::Wake(account)) => wake.ring(&account),
+                    Ok(Heard::Webhook(endpoint)) => {
+                        if let Some(bell) = wake.endpoints.get(&endpoint) {
+                            bell.notify_one();
+                        }
+                    }
                     Ok(Heard::Slow(account)) => {
                         if let Some(account) = ctx.accounts.get(&account) {
                             account.budget.void();

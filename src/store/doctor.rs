@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, webhooks::EndpointRow};
 
 /// How the server is set, as this connection sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct TableSigns {
     pub silent_runs: Vec<SickRun>,
     /// Jobs whose last run failed.
     pub failed_runs: Vec<SickRun>,
+    /// Endpoints for which something waits, or that asked for something.
+    pub webhooks: Vec<EndpointRow>,
 }
 
 const SERVER: &str = "-- store::doctor::server
@@ -135,6 +137,7 @@ impl Store {
             breakers: self.open_breakers().await?,
             silent_runs: self.sick_runs(SILENT_RUNS).await?,
             failed_runs: self.sick_runs(FAILED_RUNS).await?,
+            webhooks: self.webhook_endpoints(&[]).await?,
         })
     }
 

@@ -24,6 +24,8 @@ pub const STATEMENT_MAX: Duration = Duration::from_secs(2);
 pub struct GaugeScope {
     /// The configured accounts; rows of others are summed under one label.
     pub accounts: Vec<String>,
+    /// The configured endpoints of webhooks.
+    pub endpoints: Vec<String>,
     /// Every flag, in the order of causes.
     pub flags: Vec<&'static str>,
 }
@@ -54,6 +56,8 @@ enum Given {
     AccountsAndRest,
     /// `$1` accounts, `$2` the label of all others, `$3` flags in the order of causes, `$4` the label of none.
     Flags,
+    /// `$1` endpoints.
+    Endpoints,
     /// `$1` jobs.
     Jobs,
     /// No parameter.
@@ -86,6 +90,9 @@ const STATEMENTS: &[Statement] = &[
     Statement { metric: c::SWITCH_LOWERED, sql: SWITCH_LOWERED, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::BREAKER_OPEN, sql: BREAKER_OPEN, unit: Value::Count, given: Given::Accounts },
     Statement { metric: c::ACCOUNT_PAUSED, sql: ACCOUNT_PAUSED, unit: Value::Count, given: Given::Accounts },
+    Statement { metric: c::WEBHOOKS_OLDEST, sql: WEBHOOKS_OLDEST, unit: Value::Millis, given: Given::Endpoints },
+    Statement { metric: c::WEBHOOKS_DEAD, sql: WEBHOOKS_DEAD, unit: Value::Count, given: Given::Endpoints },
+    Statement { metric: c::WEBHOOK_DISABLED, sql: WEBHOOK_DISABLED, unit: Value::Count, given: Given::Endpoints },
     Statement { metric: c::RUN_LAST_SUCCESS, sql: RUN_LAST_SUCCESS, unit: Value::Count, given: Given::Jobs },
     Statement { metric: c::INVARIANT_VIOLATIONS, sql: INVARIANTS, unit: Value::Count, given: Given::Nothing },
     Statement { metric: c::SENTINEL_PASSED, sql: SENTINEL_PASSED, unit: Value::Count, given: Given::Nothing },
@@ -173,6 +180,17 @@ select account, 1::bigint from rekon.breakers where account = any($1) and opened
 const ACCOUNT_PAUSED: &str = "-- store::gauges::account_paused
 select a, 1::bigint from unnest($1::text[]) as a where rekon.is_paused(a)";
 
+const WEBHOOKS_OLDEST: &str = "-- store::gauges::webhooks_oldest
+select e, coalesce(greatest((extract(epoch from now() - oldest.created_at) * 1000)::bigint, 0), 0)
+  from unnest($1::text[]) as e left join lateral
+       (select created_at from rekon.webhooks where endpoint = e and state = 'pending' order by created_at limit 1) as oldest on true";
+
+const WEBHOOKS_DEAD: &str = "-- store::gauges::webhooks_dead
+select endpoint, count(*) from rekon.webhooks where state = 'dead' and endpoint = any($1) group by endpoint";
+
+const WEBHOOK_DISABLED: &str = "-- store::gauges::webhook_disabled
+select endpoint, 1::bigint from rekon.webhook_endpoints where endpoint = any($1) and disabled_at is not null";
+
 const RUN_LAST_SUCCESS: &str = "-- store::gauges::run_last_success
 select job, extract(epoch from max(finished_at))::bigint
   from rekon.runs where job = any($1) and state = 'done' and finished_at is not null group by job";
@@ -210,6 +228,7 @@ async fn read(tx: &mut Tx, statement: &Statement, scope: &GaugeScope) -> Result<
         Given::Accounts => query.bind(&scope.accounts),
         Given::AccountsAndRest => query.bind(&scope.accounts).bind(UNCONFIGURED),
         Given::Flags => query.bind(&scope.accounts).bind(UNCONFIGURED).bind(&scope.flags).bind(UNFLAGGED),
+        Given::Endpoints => query.bind(&scope.endpoints),
         Given::Jobs => query.bind(c::JOBS),
         Given::Nothing => query,
     };

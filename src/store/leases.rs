@@ -222,11 +222,11 @@ impl Store {
         Ok(sqlx::query_scalar(IS_REFUND_DUE).bind(account).fetch_one(self.pool()).await?)
     }
 
-    /// Gives back every lease of an owner that has ended in order, on rows and on refunds; returns how many.
+    /// Gives back every lease of an owner that has ended in order, on rows, refunds and webhooks; returns how many.
     pub async fn release(&self, owner: &str) -> Result<u64, StoreError> {
         let rows = sqlx::query(RELEASE).bind(owner).execute(self.pool()).await?.rows_affected();
         let refunds = sqlx::query(RELEASE_REFUNDS).bind(owner).execute(self.pool()).await?.rows_affected();
-        Ok(rows.saturating_add(refunds))
+        Ok(rows.saturating_add(refunds).saturating_add(self.release_webhooks(owner).await?))
     }
 
     /// Gives back leases that were not used, unless somebody else holds them by now: (row, epoch).

@@ -63,6 +63,8 @@ pub struct Slots {
     pub first_us: i64,
     /// Microseconds until more may be had.
     pub retry_us: i64,
+    /// Database time from which they are counted: before the commit that makes them ours.
+    pub at: DateTime<Utc>,
 }
 
 /// May an account be asked?
@@ -77,7 +79,7 @@ pub enum Weather {
 }
 
 const TAKE: &str = "-- store::limits::take
-select granted, first_us, retry_us from rekon.take_slots($1, $2, $3, $4, $5, $6, $7, $8)";
+select granted, first_us, retry_us, clock_timestamp() as at from rekon.take_slots($1, $2, $3, $4, $5, $6, $7, $8)";
 
 // Whoever pushes back no further than somebody just did tells nobody: in a storm of 429s one is enough.
 const PUSH_BACK: &str = "-- store::limits::push_back
@@ -127,6 +129,7 @@ impl Store {
             granted: row.try_get("granted")?,
             first_us: row.try_get("first_us")?,
             retry_us: row.try_get("retry_us")?,
+            at: row.try_get("at")?,
         })
     }
 

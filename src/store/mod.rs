@@ -37,6 +37,7 @@ mod target;
 pub mod upkeep;
 pub mod verify;
 pub mod wake;
+pub mod webhooks;
 
 use std::time::Duration;
 

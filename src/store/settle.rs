@@ -15,8 +15,9 @@ use crate::{
         observation::Observation,
         posting::Posting,
         state::State,
+        webhook::Message,
     },
-    store::{Store, StoreError, Tx, limits::interval},
+    store::{Store, StoreError, Tx, limits::interval, webhooks},
 };
 
 /// A new fact of a row.
@@ -137,6 +138,8 @@ pub struct Batch {
     pub rows: Vec<RowUpdate>,
     /// Payloads of `NOTIFY rekon_state`.
     pub notices: Vec<String>,
+    /// Messages to merchants' endpoints.
+    pub messages: Vec<Message>,
 }
 
 // A body that goes on coming is as young as the newest fact that names it, to the day. DO UPDATE locks the row that stands
@@ -209,6 +212,7 @@ pub async fn write(tx: &mut Tx, batch: &Batch) -> Result<(), StoreError> {
     sightings(tx, &batch.sightings).await?;
     entries(tx, &batch.entries).await?;
     rows(tx, &batch.rows).await?;
+    webhooks::put(tx, &batch.messages).await?;
     if !batch.notices.is_empty() {
         sqlx::query(NOTICES).bind(&batch.notices).execute(&mut **tx).await?;
     }

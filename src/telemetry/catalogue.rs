@@ -50,6 +50,8 @@ pub enum Words {
     Accounts,
     /// The configured accounts, and [`UNCONFIGURED`] for rows of any other.
     AccountsOrNot,
+    /// The configured endpoints of webhooks.
+    Endpoints,
     /// What a provider can have said.
     Observations,
     /// Rules of decisions.
@@ -93,6 +95,8 @@ pub const OTHER_METHOD: &str = "other";
 pub struct Vocabulary {
     /// The configured accounts.
     pub accounts: Vec<String>,
+    /// The configured endpoints of webhooks.
+    pub endpoints: Vec<String>,
     /// What a provider can have said.
     pub observations: Vec<&'static str>,
     /// Rules of decisions.
@@ -120,6 +124,7 @@ impl Vocabulary {
         match words {
             Words::Accounts => accounts().collect(),
             Words::AccountsOrNot => accounts().chain([UNCONFIGURED]).collect(),
+            Words::Endpoints => self.endpoints.iter().map(String::as_str).collect(),
             Words::Observations => self.observations.clone(),
             Words::Rules => self.rules.clone(),
             Words::Warnings => self.warnings.clone(),
@@ -170,6 +175,7 @@ impl Vocabulary {
 
 const ACCOUNT: Label = Label { name: "account", words: Words::Accounts };
 const ROW_ACCOUNT: Label = Label { name: "account", words: Words::AccountsOrNot };
+const ENDPOINT: Label = Label { name: "endpoint", words: Words::Endpoints };
 const FLAG: Label = Label { name: "flag", words: Words::FlagsOrNone };
 const OPERATION: Label = Label { name: "operation", words: Words::Own(&["token", "query", "refund", "cancel"]) };
 const OUTCOME: Label = Label {
@@ -292,6 +298,9 @@ catalogue! {
         "Answers that came after their lease was lost: recorded, and nothing else.";
     POISONED_ROWS = "rekon_poisoned_rows_total" Kind::Counter, [],
         "Rows that could not be settled even alone.";
+    WEBHOOK_DELIVERIES = "rekon_webhook_deliveries_total" Kind::Counter,
+        [ENDPOINT, Label { name: "outcome", words: Words::Own(&["delivered", "failed", "dead", "gone", "lost"]) }],
+        "Attempts to tell an endpoint by what followed: the end, another attempt, a dead letter, a disabled endpoint, a lost lease.";
     BUDGET_WAIT = "rekon_budget_wait_seconds" Kind::Histogram(WAIT_SECONDS),
         [ACCOUNT, Label { name: "class", words: Words::CallClasses }],
         "Time that a call waited for its slot in the account's budget.";
@@ -347,6 +356,12 @@ catalogue! {
         "1 while the account's circuit breaker is open and nobody asks its provider.";
     ACCOUNT_PAUSED = "rekon_account_paused" Kind::DatabaseGauge, [ACCOUNT],
         "1 while a person has paused the account: nobody asks its provider and nothing of it ages.";
+    WEBHOOKS_OLDEST = "rekon_webhook_oldest_undelivered_seconds" Kind::DatabaseGauge, [ENDPOINT],
+        "Age of the oldest message that waits for its endpoint; 0 when none does.";
+    WEBHOOKS_DEAD = "rekon_webhook_dead_letters" Kind::DatabaseGauge, [ENDPOINT],
+        "Messages that were given up: nobody sends them until somebody replays them.";
+    WEBHOOK_DISABLED = "rekon_webhook_endpoint_disabled" Kind::DatabaseGauge, [ENDPOINT],
+        "1 since the endpoint answered 410 Gone: nothing is sent to it.";
     RUN_LAST_SUCCESS = "rekon_run_last_success_timestamp_seconds" Kind::DatabaseGauge, [JOB],
         "When a calendar job last ended well, in seconds since 1970; 0 when it never has.";
     INVARIANT_VIOLATIONS = "rekon_invariant_violations" Kind::DatabaseGauge,

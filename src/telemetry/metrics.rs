@@ -178,6 +178,39 @@ impl JobOutcome {
     }
 }
 
+/// What came of an attempt to tell a merchant's endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// 2xx.
+    Delivered,
+    /// Sent again later.
+    Failed,
+    /// A dead letter.
+    Dead,
+    /// 410: the endpoint is disabled.
+    Gone,
+    /// Somebody else held the message by then.
+    Lost,
+}
+
+impl Delivery {
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+            Self::Gone => "gone",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// A message was sent to an endpoint.
+pub fn webhook_delivery(endpoint: &str, delivery: Delivery) {
+    counter(c::WEBHOOK_DELIVERIES, &[endpoint, delivery.as_str()]).increment(1);
+}
+
 /// A call ended.
 pub fn provider_call(account: &str, operation: Operation, outcome: CallOutcome, took: Duration) {
     counter(c::PROVIDER_CALLS, &[account, operation.as_str(), outcome.as_str()]).increment(1);

@@ -78,7 +78,11 @@ struct Shared {
 
 impl WebState {
     fn new(parts: WebParts) -> Self {
-        let scope = GaugeScope { accounts: parts.vocabulary.accounts.clone(), flags: parts.vocabulary.flags.clone() };
+        let scope = GaugeScope {
+            accounts: parts.vocabulary.accounts.clone(),
+            endpoints: parts.vocabulary.endpoints.clone(),
+            flags: parts.vocabulary.flags.clone(),
+        };
         Self(Arc::new(Shared {
             parts,
             scope,

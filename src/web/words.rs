@@ -13,10 +13,11 @@ use crate::{
     telemetry::catalogue::Vocabulary,
 };
 
-/// The words of every label, for these accounts.
-pub fn vocabulary(accounts: Vec<String>) -> Vocabulary {
+/// The words of every label, for these accounts and endpoints of webhooks.
+pub fn vocabulary(accounts: Vec<String>, endpoints: Vec<String>) -> Vocabulary {
     Vocabulary {
         accounts,
+        endpoints,
         observations: Observation::ALL.map(Observation::as_str).to_vec(),
         rules: Rule::ALL.map(Rule::id).to_vec(),
         warnings: [Warning::Amount, Warning::Currency, Warning::Reference, Warning::Status]

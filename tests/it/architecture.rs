@@ -16,9 +16,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("telemetry", &[]),
     ("providers", &["domain", "config", "telemetry"]),
+    // The line to merchants' endpoints: apart from the providers', whose connections and timeouts it must not share.
+    ("hooks", &["domain", "config"]),
     ("store", &["domain", "config", "telemetry"]),
     ("report", &["domain"]),
-    ("engine", &["domain", "config", "telemetry", "providers", "store", "report"]),
+    ("engine", &["domain", "config", "telemetry", "providers", "hooks", "store", "report"]),
     ("jobs", &["domain", "config", "telemetry", "store", "engine"]),
     ("web", &["domain", "config", "telemetry", "store", "report", "engine"]),
     ("cli", &["domain", "config", "telemetry", "providers", "store", "report", "engine", "jobs", "web", "sim"]),
@@ -28,9 +30,22 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 const OUTSIDE_DOMAIN: &[&str] =
-    &["config", "telemetry", "providers", "store", "report", "engine", "jobs", "web", "cli", "main", "sim"];
-const ANYWHERE: &[&str] =
-    &["domain", "config", "telemetry", "providers", "store", "report", "engine", "jobs", "web", "cli", "main", "sim"];
+    &["config", "telemetry", "providers", "hooks", "store", "report", "engine", "jobs", "web", "cli", "main", "sim"];
+const ANYWHERE: &[&str] = &[
+    "domain",
+    "config",
+    "telemetry",
+    "providers",
+    "hooks",
+    "store",
+    "report",
+    "engine",
+    "jobs",
+    "web",
+    "cli",
+    "main",
+    "sim",
+];
 
 /// Each dependency of `Cargo.toml` and where it may be named: a room, or one file or folder of a room.
 const HOMES: &[(&str, &[&str])] = &[
@@ -52,25 +67,26 @@ const HOMES: &[(&str, &[&str])] = &[
     ("csv", &["engine", "report"]),
     ("futures", &["providers", "store", "engine", "jobs", "web", "cli", "sim"]),
     ("hex", ANYWHERE),
-    ("hmac", &["providers", "sim"]),
+    ("hmac", &["providers", "hooks", "sim"]),
     ("indicatif", &["cli"]),
     ("metrics", &["telemetry", "providers", "store", "engine", "jobs", "web"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
     ("mimalloc", &["main"]),
-    // The bench measures a bare loop of the same client beside the whole one; a simulated provider knocks by itself.
-    ("reqwest", &["providers/transport", "cli/bench", "sim/notifier"]),
+    // The bench measures a bare loop of the same client beside the whole one; a simulated provider knocks by itself;
+    // merchants' endpoints have a client of their own (ADR 0026).
+    ("reqwest", &["providers/transport", "hooks/post", "cli/bench", "sim/notifier"]),
     ("ring", &["config", "providers", "engine", "sim"]),
     ("rust_xlsxwriter", &["report"]),
-    ("rustls", &["providers", "cli"]),
-    ("secrecy", &["config", "providers", "store", "engine", "web", "cli"]),
+    ("rustls", &["providers", "hooks", "cli"]),
+    ("secrecy", &["config", "providers", "hooks", "store", "engine", "web", "cli"]),
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     // `domain` hashes the journal's chain; nothing else there computes a digest.
-    ("sha2", &["domain", "engine", "providers", "sim"]),
+    ("sha2", &["domain", "engine", "providers", "hooks", "sim"]),
     ("sqlx", &["store"]),
     ("strsim", &["config"]),
     ("thiserror", ANYWHERE),
-    ("tokio", &["providers", "store", "engine", "jobs", "web", "cli", "sim"]),
+    ("tokio", &["providers", "hooks", "store", "engine", "jobs", "web", "cli", "sim"]),
     ("tokio_util", &["providers", "store", "engine", "jobs", "web", "cli", "sim"]),
     ("toml", &["config", "providers"]),
     ("tower_http", &["web", "sim"]),

@@ -14,6 +14,7 @@ mod refunds;
 mod reservation;
 mod saga;
 mod shared;
+mod webhooks;
 
 use std::{collections::BTreeSet, fs, path::Path};
 

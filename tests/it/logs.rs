@@ -4,9 +4,12 @@
 use rekon::sim::{Answer, DEMO_PRIVATE_KEY_PEM, Fault, Service, SimPayment};
 use serde_json::Value;
 
-use crate::support::{
-    process::Daemon,
-    shop::{SECRET, SHORT_TIMES, Shop},
+use crate::{
+    support::{
+        process::Daemon,
+        shop::{HOOK_SECRET, SECRET, SHORT_TIMES, Shop},
+    },
+    webhooks::receiver::{Receiver, Say},
 };
 
 const LINES: &str = "rate = { per_second = 1000, burst = 100, concurrency = 8 }\ntimeout = \"2s\"\n\
@@ -33,7 +36,10 @@ fn traces(lines: &[Value], message: &str, span: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_its_most_talkative_it_says_no_secret_and_nothing_about_a_person() {
-    let sections = format!("{SHORT_TIMES}\n[log]\nlevel = \"trace\"\nformat = \"json\"\n");
+    let receiver = Receiver::open(Say::Status(200)).await;
+    receiver.script(&[Say::Status(500), Say::Status(401)]);
+    let hooks = receiver.section("shop", "");
+    let sections = format!("{SHORT_TIMES}{hooks}\n[log]\nlevel = \"trace\"\nformat = \"json\"\n");
     let shop = Shop::open(LINES, &sections).await;
     let mut env = shop.env();
     env.insert("CUSTOMER_TOKEN".to_owned(), CUSTOMER_TOKEN.to_owned());
@@ -62,6 +68,7 @@ async fn at_its_most_talkative_it_says_no_secret_and_nothing_about_a_person() {
     daemon.send(&head, &format!("{PERSON}&%%%")).await;
     daemon.send(&head.replace("doku-main", "nobody"), PERSON).await;
     daemon.get("/metrics").await;
+    let letters = receiver.wait_for(6).await;
     let ended = daemon.terminate().await;
     assert_eq!(ended.code, Some(0), "{}", ended.said);
 
@@ -70,6 +77,9 @@ async fn at_its_most_talkative_it_says_no_secret_and_nothing_about_a_person() {
     let mut hidden = vec![SECRET, CUSTOMER_TOKEN, SHARED_KEY, "PRIVATE KEY", "Bearer", "JOHN DOE"];
     hidden.extend(["Siti", "siti%40", "siti@", "081234567890"]);
     hidden.extend(key);
+    // What a message is signed with, and the path that may be a secret in itself.
+    hidden.extend([HOOK_SECRET, HOOK_SECRET.trim_start_matches("whsec_"), "/hooks"]);
+    hidden.extend(letters.iter().map(|letter| letter.signature.trim_start_matches("v1,")));
     for secret in hidden {
         assert!(!said.contains(secret), "the log says {secret:?}");
     }

@@ -4,6 +4,8 @@
 mod api;
 mod architecture;
 #[cfg(test)]
+mod bi;
+#[cfg(test)]
 mod budget_sql;
 #[cfg(test)]
 mod calendar;
@@ -83,3 +85,5 @@ mod upkeep;
 mod verify;
 #[cfg(test)]
 mod web;
+#[cfg(test)]
+mod webhooks;

@@ -181,6 +181,8 @@ async fn the_merchant_says_what_he_expects_and_reads_what_became_of_it() {
         "select * from rekon.facts",
         "select * from rekon.people",
         "select * from rekon.tokens",
+        "select * from rekon.webhooks",
+        "select * from rekon.webhook_endpoints",
         "insert into rekon.refund_saga (transaction_id) values (1)",
         "insert into rekon.switches (account, level, made_by, reason) values ('shop', 'auto', 'agus', 'so')",
     ] {

@@ -138,8 +138,8 @@ async fn scrape(daemon: &Daemon) -> Result<u64, Failure> {
 
 /// Time of a reading, and Postgres CPU for it.
 async fn gauges(store: &Store, watched: Watched) -> Result<(u64, u64), Failure> {
-    let words = web::vocabulary(vec![ACCOUNT.to_owned()]);
-    let scope = GaugeScope { accounts: words.accounts, flags: words.flags };
+    let words = web::vocabulary(vec![ACCOUNT.to_owned()], Vec::new());
+    let scope = GaugeScope { accounts: words.accounts, endpoints: words.endpoints, flags: words.flags };
     let before = watched.now();
     let mut times = Vec::new();
     for _ in 0..TURNS {

@@ -79,7 +79,7 @@ impl<'a> SlotPermit<'a> {
     /// A slot, and the class that it is of.
     async fn slot(&self) -> Result<CallClass, NoSlot> {
         let slot = |class| async move {
-            self.account.budget.slot(self.store, class, self.latest).await?;
+            self.account.budget.slot(self.store, self.clock, class, self.latest).await?;
             Ok(class)
         };
         tokio::select! {

@@ -11,7 +11,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::*;
 use crate::{
     config::DatabaseTarget,
-    store::doctor::{SickRun, Stopped},
+    store::{
+        doctor::{SickRun, Stopped},
+        webhooks::EndpointRow,
+    },
 };
 
 const PAGE: &str = include_str!("../../../docs/doctor.md");
@@ -36,7 +39,12 @@ fn config(lines: &str, more: &str, customer_token: &str) -> Config {
          client_id = \"C\"\nmerchant_id = \"1\"\nclient_secret = {{ env = \"SECRET\" }}\nprivate_key = {{ file = \"{}\" }}\n{lines}",
         key.display()
     );
-    let env = [("DATABASE_URL", "postgres://db/x"), ("SECRET", "hush"), ("CUSTOMER", customer_token)];
+    let env = [
+        ("DATABASE_URL", "postgres://db/x"),
+        ("SECRET", "hush"),
+        ("CUSTOMER", customer_token),
+        ("HOOK", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+    ];
     let env: BTreeMap<String, String> = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     Config::from_toml(&text, &env, &["doku", "paydia"]).unwrap_or_else(|errors| panic!("{errors}"))
 }
@@ -169,7 +177,17 @@ fn clocks_that_differ_are_a_finding_either_way() {
 
 #[test]
 fn what_waits_in_the_tables_for_somebody_is_named() {
-    let config = config("", "", "");
+    let named = "[webhooks.shop]\nurl = \"https://shop.example\"\nsecret = { env = \"HOOK\" }\n";
+    let config = config("", named, "");
+    let endpoint = |endpoint: &str, pending, dead, disabled_at: Option<DateTime<Utc>>| EndpointRow {
+        endpoint: endpoint.into(),
+        pending,
+        dead,
+        oldest_at: None,
+        disabled_at,
+        disabled_why: disabled_at.map(|_| "it answered 410 Gone".into()),
+        paused_until: None,
+    };
     let run = |id| SickRun { id, job: "daily".into(), slot: "2026-11-19".into(), heard_at: at() - TimeDelta::hours(1) };
     let tables = TableSigns {
         open_ended: vec![("shop".into(), 12)],
@@ -177,6 +195,7 @@ fn what_waits_in_the_tables_for_somebody_is_named() {
         breakers: vec![("shop".into(), at(), "timeout".into())],
         silent_runs: vec![run(7)],
         failed_runs: vec![run(6)],
+        webhooks: vec![endpoint("shop", 0, 3, Some(at())), endpoint("forgotten", 7, 0, None)],
     };
     let found = found(&config, &with_tables(tables));
     let said = |id: &str| &found.iter().find(|finding| finding.id == id).unwrap_or_else(|| panic!("no {id}")).what;
@@ -187,6 +206,9 @@ fn what_waits_in_the_tables_for_somebody_is_named() {
     assert!(said("refunds.stopped").contains("another refundNo"));
     assert!(said("breaker.open").contains("timeout"));
     assert!(said("run.silent").contains("run 7 (daily 2026-11-19): not heard for 60 minutes"));
+    assert_eq!(said("webhooks.dead_letters"), "endpoint shop: 3 dead letters");
+    assert!(said("webhooks.endpoint_disabled").contains("410 Gone"));
+    assert_eq!(said("webhooks.unconfigured"), "endpoint forgotten: 7 messages wait");
     assert!(said("run.failed").contains("run 6"));
     assert!(found.is_sorted_by_key(|finding| finding.severity), "the worst first");
 }

@@ -51,6 +51,7 @@ impl From<EngineError> for Problem {
             | EngineError::Transfer(_) => StatusCode::CONFLICT,
             EngineError::UnknownAccount { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             EngineError::Account { .. }
+            | EngineError::Webhook(_)
             | EngineError::Unaskable(_)
             | EngineError::NotSandbox { .. }
             | EngineError::CustomerToken(_)

@@ -23,6 +23,7 @@ use crate::{
     cli::people::{BUDI, Desk, SARI, WATI},
     engine::payment,
     support::{process::Daemon, proxy::Proxy, shop::Shop},
+    webhooks::receiver::{Receiver, Say},
 };
 
 /// Longest wait for an alert or its end: gauges are read every five seconds, windows are ten.
@@ -54,6 +55,7 @@ struct Story {
     daemon: Option<Daemon>,
     prometheus: Prometheus,
     customer: tempfile::NamedTempFile,
+    endpoint: Receiver,
     told: BTreeMap<&'static str, Told>,
     began_at: i64,
 }
@@ -69,11 +71,14 @@ impl Story {
         let prometheus = Prometheus::start(&scaled::rules()).await;
         let customer = tempfile::NamedTempFile::new().expect("a file");
         let lines = format!("customer_token = {{ file = \"{}\" }}\n{ACCOUNT_LINES}", customer.path().display());
-        let shop = Shop::open(&lines, SECTIONS).await;
+        let endpoint = Receiver::open(Say::Status(200)).await;
+        let sections = format!("{SECTIONS}{}", endpoint.section("shop", "ladder = [\"1s\"]"));
+        let shop = Shop::open(&lines, &sections).await;
         let began_at = shop.db.value("select extract(epoch from now())::bigint").await;
         fs::write(customer.path(), token(began_at, 60)).expect("it is written");
         let door = Proxy::open(&shop.db.url).await;
-        Self { desk: Desk::of(shop), door, daemon: None, prometheus, customer, told: BTreeMap::new(), began_at }
+        let desk = Desk::of(shop);
+        Self { desk, door, daemon: None, prometheus, customer, endpoint, told: BTreeMap::new(), began_at }
     }
 
     async fn now(&self) -> i64 {
@@ -280,6 +285,16 @@ async fn held_back(story: &mut Story) {
     story.ends(&["RekonRefundBreakerOpen"]).await;
 }
 
+/// The merchant's endpoint takes nothing, and then what it missed.
+async fn untold(story: &mut Story) {
+    story.endpoint.usually(Say::Status(500));
+    story.expect(paid("UNTOLD-0", 10_000_000)).await;
+    story.fires("an endpoint answers every message with 500", &["RekonWebhooksUndelivered"]).await;
+    story.endpoint.usually(Say::Status(200));
+    story.desk.run("", &["webhooks", "replay", "--endpoint", "shop"]).ends(0);
+    story.ends(&["RekonWebhooksUndelivered"]).await;
+}
+
 /// The provider fails in each of its ways.
 async fn bad_weather(story: &mut Story) {
     story.weather(Service::Query, Some(Fault::http(500, "00")));
@@ -414,6 +429,7 @@ async fn every_alert_is_fired_by_a_fault_and_ends_with_it_and_every_panel_shows_
     story.desk.shop.until("select count(*) >= 5 from rekon.transactions where state = 'paid'", "true").await;
     oddities(&mut story).await;
     held_back(&mut story).await;
+    untold(&mut story).await;
     bad_weather(&mut story).await;
     locked(&mut story).await;
     damaged(&mut story).await;

@@ -19,6 +19,9 @@ pub(crate) const ACCOUNT: &str = "doku-main";
 pub(crate) const CLIENT: &str = "BRN-0240-1657686175289";
 pub(crate) const SECRET: &str = "SK-simulated-secret";
 pub(crate) const MERCHANT: &str = "2115";
+/// What webhooks are signed with, and the one that comes after it.
+pub(crate) const HOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const HOOK_SECRET_NEW: &str = "whsec_c2VjcmV0IHRoYXQgaXMgYXMgbmV3IGFzIGNhbiBiZQ==";
 
 /// The shop.
 pub(crate) struct Shop {
@@ -78,6 +81,8 @@ impl Shop {
         BTreeMap::from([
             ("DOKU_SECRET".to_owned(), SECRET.to_owned()),
             ("SHARED_KEY".to_owned(), "SHAREDKEY".to_owned()),
+            ("HOOK_SECRET".to_owned(), HOOK_SECRET.to_owned()),
+            ("HOOK_SECRET_NEW".to_owned(), HOOK_SECRET_NEW.to_owned()),
             ("DATABASE_URL".to_owned(), self.db.url.clone()),
         ])
     }

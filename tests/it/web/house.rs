@@ -96,7 +96,7 @@ pub(crate) fn process_metrics() -> ProcessMetrics {
 }
 
 pub(crate) fn vocabulary() -> rekon::telemetry::catalogue::Vocabulary {
-    web::vocabulary(ACCOUNTS.map(str::to_owned).to_vec())
+    web::vocabulary(ACCOUNTS.map(str::to_owned).to_vec(), vec!["shop".to_owned()])
 }
 
 /// A door behind which no account stands.
