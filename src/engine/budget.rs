@@ -401,11 +401,12 @@ mod tests {
 
     #[test]
     fn slots_of_a_block_that_took_long_to_come_are_gone_because_the_row_has_saved_up_new_ones() {
-        let now = Instant::now() + Duration::from_secs(5);
+        let began = Instant::now();
+        let now = began + Duration::from_secs(1);
         let mut block = Block::default();
-        block.fill(&saved_up(), Duration::from_millis(100), TTL_MAX, now - Duration::from_secs(1));
+        block.fill(&saved_up(), Duration::from_millis(100), TTL_MAX, began);
         assert_eq!(block.pop(now), None);
-        block.fill(&saved_up(), Duration::from_millis(100), TTL_MAX, now - Duration::from_millis(20));
+        block.fill(&saved_up(), Duration::from_millis(100), TTL_MAX, began + Duration::from_millis(980));
         assert!(block.pop(now).is_some(), "a block that came in time is used");
     }
 }

@@ -80,7 +80,7 @@ mod tests {
     fn a_moment_before_the_anchor_is_before_it_in_the_database_too() {
         let (taken, at) = (Instant::now(), DateTime::from_timestamp_secs(1_760_000_000).unwrap());
         let clock = DbClock { anchor: Mutex::new((taken, at)) };
-        assert_eq!(clock.at(taken - Duration::from_millis(40)), at - TimeDelta::milliseconds(40));
+        assert_eq!(clock.at(taken.checked_sub(Duration::from_millis(40)).unwrap()), at - TimeDelta::milliseconds(40));
         assert_eq!(clock.at(taken + Duration::from_millis(40)), at + TimeDelta::milliseconds(40));
     }
 }
