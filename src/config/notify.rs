@@ -17,7 +17,7 @@ pub struct NotifyLimits {
     pub unverified_per_minute: u32,
     /// Of those, how many at once after a pause.
     pub unverified_burst: u32,
-    /// Most notifications that become facts of one payment.
+    /// Most notifications that become facts of one payment, of those that are rightly signed and of the others each.
     pub per_payment: u32,
     /// Most notifications kept apart per account.
     pub kept_max: u32,

@@ -8,6 +8,8 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use tokio::sync::Mutex as Turn;
+
 use crate::store::{Store, StoreError};
 
 /// An anchor older than this is taken anew before a run of calls.
@@ -17,13 +19,18 @@ const ANCHOR_MAX_AGE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct DbClock {
     anchor: Mutex<(Instant, DateTime<Utc>)>,
+    /// Held by the one who asks the database.
+    asking: Turn<()>,
 }
 
 impl DbClock {
     /// Takes the first anchor.
     pub async fn start(store: &Store) -> Result<Self, StoreError> {
-        let at = store.now().await?;
-        Ok(Self { anchor: Mutex::new((Instant::now(), at)) })
+        Ok(Self::of(Instant::now(), store.now().await?))
+    }
+
+    const fn of(taken: Instant, at: DateTime<Utc>) -> Self {
+        Self { anchor: Mutex::new((taken, at)), asking: Turn::const_new(()) }
     }
 
     /// Takes a new anchor from a time that a statement has just returned, unless a young one says that it is later already: a
@@ -36,11 +43,17 @@ impl DbClock {
         }
     }
 
-    /// Takes a new anchor from the database if the present one is old.
+    /// Takes a new anchor from the database if the present one is old. One asks; who comes meanwhile goes by the old one.
     pub async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
+        self.refresh_by(|| store.now()).await
+    }
+
+    async fn refresh_by<E>(&self, ask: impl AsyncFnOnce() -> Result<DateTime<Utc>, E>) -> Result<(), E> {
         let taken = self.anchor.lock().unwrap_or_else(PoisonError::into_inner).0;
-        if taken.elapsed() > ANCHOR_MAX_AGE {
-            self.set(store.now().await?);
+        if taken.elapsed() > ANCHOR_MAX_AGE
+            && let Ok(_turn) = self.asking.try_lock()
+        {
+            self.set(ask().await?);
         }
         Ok(())
     }
@@ -69,7 +82,7 @@ mod tests {
     #[test]
     fn a_statement_that_took_long_does_not_set_the_clock_back() {
         let begun = DateTime::from_timestamp_secs(1_760_000_000).unwrap();
-        let clock = DbClock { anchor: Mutex::new((Instant::now(), begun)) };
+        let clock = DbClock::of(Instant::now(), begun);
         clock.set(begun - TimeDelta::seconds(1));
         assert!(clock.now() >= begun);
         clock.set(begun + TimeDelta::seconds(5));
@@ -79,8 +92,34 @@ mod tests {
     #[test]
     fn a_moment_before_the_anchor_is_before_it_in_the_database_too() {
         let (taken, at) = (Instant::now(), DateTime::from_timestamp_secs(1_760_000_000).unwrap());
-        let clock = DbClock { anchor: Mutex::new((taken, at)) };
+        let clock = DbClock::of(taken, at);
         assert_eq!(clock.at(taken.checked_sub(Duration::from_millis(40)).unwrap()), at - TimeDelta::milliseconds(40));
         assert_eq!(clock.at(taken + Duration::from_millis(40)), at + TimeDelta::milliseconds(40));
+    }
+
+    #[tokio::test]
+    async fn of_many_who_find_the_anchor_old_one_asks_and_nobody_waits_for_him() {
+        let at = DateTime::from_timestamp_secs(1_760_000_000).unwrap();
+        let old = Instant::now().checked_sub(ANCHOR_MAX_AGE + Duration::from_secs(1)).unwrap();
+        let clock = DbClock::of(old, at);
+        let asked = std::cell::Cell::new(0_u32);
+        let (answer, answered) = tokio::sync::oneshot::channel::<DateTime<Utc>>();
+        let first = clock.refresh_by(async || {
+            asked.set(asked.get() + 1);
+            answered.await
+        });
+        tokio::pin!(first);
+        assert!(futures::poll!(first.as_mut()).is_pending(), "the database has not answered");
+        for _ in 0..10 {
+            let other = clock.refresh_by(async || -> Result<_, ()> {
+                asked.set(asked.get() + 1);
+                Ok(at)
+            });
+            assert_eq!(other.await, Ok(()));
+        }
+        let later = at + TimeDelta::hours(1);
+        answer.send(later).unwrap();
+        first.await.unwrap();
+        assert!(asked.get() == 1 && clock.now() >= later, "{} asked", asked.get());
     }
 }

@@ -2,8 +2,8 @@
 //! moves here, no provider is called, and what a notification claims changes nothing.
 //!
 //! Many are written in one transaction. Whoever floods us finds four bounds: the same payload again is a redelivery, a row
-//! takes `per_payment` facts, unverifiable ones make us ask only so often per account, and what becomes no fact is kept apart
-//! up to `kept_max` per account. Every query then goes through the account's own call budget.
+//! takes `per_payment` facts of either kind, verified and not, unverifiable ones make us ask only so often per account, and what
+//! becomes no fact is kept apart up to `kept_max` per account. Every query then goes through the account's own call budget.
 
 mod allowance;
 mod intake;
@@ -63,7 +63,8 @@ pub struct Arrival {
     account: String,
     profile_hash: Arc<str>,
     hash: Vec<u8>,
-    /// What another one must not have for this one to be news: the payload, and the number that its sender gave it.
+    /// What another one must not have for this one to be news: what is signed of it, and the number that its sender gave it and
+    /// signed.
     marks: Vec<String>,
     objection: Option<Objection>,
     told: Told,
@@ -82,7 +83,7 @@ pub enum Outcome {
     Unmatched,
     /// Unverifiable, and too many of those came for this account.
     Limited,
-    /// Its row has as many notifications as it takes.
+    /// Its row has as many notifications of its kind as it takes.
     Crowded,
 }
 
@@ -244,22 +245,31 @@ struct Rows {
 /// A row's notifications so far.
 #[derive(Default)]
 struct Recorded {
-    facts: usize,
+    verified: u32,
+    unverified: u32,
     marks: BTreeSet<String>,
 }
 
 impl Recorded {
-    fn add<'a>(&mut self, marks: impl Iterator<Item = &'a str>) {
-        self.facts = self.facts.saturating_add(1);
+    /// Each kind has room of its own, so that no forger fills what is the provider's.
+    const fn room(&mut self, is_verified: bool) -> &mut u32 {
+        if is_verified { &mut self.verified } else { &mut self.unverified }
+    }
+
+    fn add<'a>(&mut self, is_verified: bool, marks: impl Iterator<Item = &'a str>) {
+        let facts = self.room(is_verified);
+        *facts = facts.saturating_add(1);
         self.marks.extend(marks.map(str::to_owned));
     }
 }
 
 impl Rows {
-    fn new(targets: Vec<Target>, recorded: Vec<(i64, String)>) -> Self {
+    fn new(targets: Vec<Target>, recorded: Vec<notifications::Recorded>) -> Self {
         let mut calls: BTreeMap<i64, Recorded> = BTreeMap::new();
-        for (id, call_id) in recorded {
-            calls.entry(id).or_default().add(call_id.strip_prefix(CALL_ID).unwrap_or(&call_id).split('.'));
+        for notifications::Recorded { id, call_id, doubt } in recorded {
+            let is_verified = doubt.as_deref() != Some(UNVERIFIED);
+            let marks = call_id.strip_prefix(CALL_ID).unwrap_or(&call_id).split('.');
+            calls.entry(id).or_default().add(is_verified, marks);
         }
         let by_pair = targets.into_iter().map(|t| ((t.account.clone(), t.partner_reference_no.clone()), t)).collect();
         Self { by_pair, recorded: calls }
@@ -281,7 +291,7 @@ impl Rows {
         if arrival.marks.iter().any(|mark| recorded.marks.contains(mark)) {
             return Outcome::Redelivered;
         }
-        if recorded.facts >= usize::try_from(per_payment).unwrap_or(usize::MAX) {
+        if *recorded.room(arrival.is_verified()) >= per_payment {
             return Outcome::Crowded;
         }
         let is_granted =
@@ -289,7 +299,7 @@ impl Rows {
         if !is_granted {
             return Outcome::Limited;
         }
-        recorded.add(arrival.marks.iter().map(String::as_str));
+        recorded.add(arrival.is_verified(), arrival.marks.iter().map(String::as_str));
         if arrival.is_verified() { Outcome::Verified } else { Outcome::Unverified }
     }
 }

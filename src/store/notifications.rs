@@ -24,6 +24,17 @@ pub struct Target {
     pub seq: i32,
 }
 
+/// A notification that is a fact already.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Its row.
+    pub id: i64,
+    /// Its identity among the facts of the row.
+    pub call_id: String,
+    /// Why it was not believed.
+    pub doubt: Option<String>,
+}
+
 /// A row's sequence after its new facts, and whether it is asked now.
 #[derive(Debug, Clone, Copy)]
 pub struct Moved {
@@ -61,7 +72,7 @@ select t.id, t.account, t.partner_reference_no, t.seq
  order by t.id for update of t";
 
 const RECORDED: &str = "-- store::notifications::recorded
-select transaction_id, call_id from rekon.facts where transaction_id = any($1) and source = 'notification'";
+select transaction_id, call_id, doubt from rekon.facts where transaction_id = any($1) and source = 'notification'";
 
 const LIMITS: &str = "-- store::notifications::limits
 insert into rekon.notification_limits (account) select * from unnest($1::text[]) as a order by a on conflict do nothing";
@@ -116,10 +127,14 @@ pub async fn lock(tx: &mut Tx, pairs: &[(&str, &str)]) -> Result<Vec<Target>, St
     rows.iter().map(target).collect()
 }
 
-/// The notifications that are facts of these rows already: (row, `call_id`).
-pub async fn recorded(tx: &mut Tx, ids: &[i64]) -> Result<Vec<(i64, String)>, StoreError> {
+/// The notifications that are facts of these rows already.
+pub async fn recorded(tx: &mut Tx, ids: &[i64]) -> Result<Vec<Recorded>, StoreError> {
     let rows = sqlx::query(RECORDED).bind(ids).fetch_all(&mut **tx).await?;
-    rows.iter().map(|row| Ok((row.try_get("transaction_id")?, row.try_get("call_id")?))).collect()
+    let recorded = |row: &sqlx::postgres::PgRow| {
+        let (id, call_id) = (row.try_get("transaction_id")?, row.try_get("call_id")?);
+        Ok(Recorded { id, call_id, doubt: row.try_get("doubt")? })
+    };
+    rows.iter().map(recorded).collect()
 }
 
 /// Locks the allowances of accounts: (account, time of the next free slot; `None`: none was ever used).

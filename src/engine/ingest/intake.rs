@@ -53,7 +53,7 @@ impl Intake {
         &self.door
     }
 
-    /// Database time, by which signed times are judged. Asked for once a minute at most.
+    /// Database time, by which signed times are judged. Asked for once a minute at most, by one of the requests in flight.
     ///
     /// # Errors
     /// The database is not there.

@@ -13,7 +13,10 @@ use ring::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{snap::SnapKey, words::WordsKey};
+use super::{
+    snap::{SnapKey, compact},
+    words::WordsKey,
+};
 use crate::{
     config::{Account, NotifyForm},
     domain::notification::{self, NotificationError, Told},
@@ -73,9 +76,9 @@ pub enum Form {
 /// A notification as it was read.
 pub(super) struct Read {
     pub(super) told: Told,
-    /// What tells it from every other, apart from who vouches for it.
+    /// What tells it from every other, apart from who vouches for it; where it is signed, what is signed of it and no more.
     pub(super) payload: Vec<u8>,
-    /// The number that the sender gave it, where he is who he says.
+    /// The number that the sender gave it, where he has signed it.
     pub(super) request_id: Option<String>,
     /// `None`: it is signed rightly.
     pub(super) objection: Option<Objection>,
@@ -130,29 +133,30 @@ impl Seal {
                 })
             }
             Self::Json(key) => {
-                Ok(sealed(letter, notification::read_json(letter.body)?, "request-id", |letter| key.check(letter, now)))
+                let told = notification::read_json(letter.body)?;
+                let number = (letter.header)("request-id").map(str::to_owned);
+                let objection = key.check(letter, now).err();
+                let request_id = number.clone().filter(|_| objection.is_none());
+                Ok(Read { request_id, ..sealed(told, letter.body, number, objection) })
             }
-            Self::Snap(key) => Ok(sealed(letter, notification::read_snap(letter.body)?, "x-external-id", |letter| {
-                key.check(letter, now)
-            })),
+            Self::Snap(key) => {
+                let told = notification::read_snap(letter.body)?;
+                let number = (letter.header)("x-external-id").map(str::to_owned);
+                let objection = key.check(letter, now).err();
+                Ok(sealed(told, &compact(letter.body), number, objection))
+            }
         }
     }
 }
 
-/// Whoever cannot sign leaves marks of his own: he never stands in the way of the true one, and is himself heard once.
-fn sealed(
-    letter: &Letter<'_>,
-    told: Told,
-    number: &'static str,
-    check: impl FnOnce(&Letter<'_>) -> Result<(), Objection>,
-) -> Read {
-    let objection = check(letter).err();
-    let number = (letter.header)(number).map(str::to_owned);
+/// What its signed body marks. Whoever cannot sign leaves marks of his own, and fills no room but his own: he never stands in the
+/// way of the true one, and is himself heard once.
+fn sealed(told: Told, body: &[u8], number: Option<String>, objection: Option<Objection>) -> Read {
     let payload = match &objection {
-        None => letter.body.to_vec(),
-        Some(_) => [b"unverified\n", number.as_deref().unwrap_or_default().as_bytes(), b"\n", letter.body].concat(),
+        None => body.to_vec(),
+        Some(_) => [b"unverified\n", number.unwrap_or_default().as_bytes(), b"\n", body].concat(),
     };
-    Read { told, payload, request_id: number.filter(|_| objection.is_none()), objection }
+    Read { told, payload, request_id: None, objection }
 }
 
 /// The key of DOKU's JSON form.

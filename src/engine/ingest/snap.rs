@@ -3,6 +3,8 @@
 //!
 //! A token is its own record: a time and a MAC over account and time. No replica stores one, so nothing grows and any replica
 //! takes what another gave. Its key is the client secret, which also signs the notification: whoever has the one needs no other.
+//!
+//! X-EXTERNAL-ID is not signed, so it marks nothing: whoever has captured a notification can send it again under any number.
 //! Sources: ASPI data & security standard v1.0.2; DOKU's SNAP documentation and libraries.
 
 use std::time::Duration;
@@ -129,8 +131,9 @@ impl SnapKey {
     }
 }
 
-/// JSON without the blanks that mean nothing; spelling and order stay.
-fn compact(body: &[u8]) -> Vec<u8> {
+/// JSON without the blanks that mean nothing; spelling and order stay. As good as the body itself: what is signed may be either, so
+/// this is what marks a notification.
+pub(super) fn compact(body: &[u8]) -> Vec<u8> {
     let (mut is_text, mut is_escaped) = (false, false);
     let mut keep = |byte: u8| {
         let is_kept = is_text || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r');

@@ -142,6 +142,26 @@ async fn a_row_takes_its_fill_of_notifications_and_no_more() {
     assert_eq!(shop.db.text("select count(*) || ' ' || max(outcome) from rekon.notifications").await, "6 crowded");
 }
 
+#[tokio::test]
+async fn a_row_that_is_full_of_forgeries_still_hears_the_true_one() {
+    let (shop, door) = shop("per_payment = 4\nunverified_burst = 100").await;
+    shop.expect(paid_when_asked_again("INV-1"), &[]).await;
+    for n in 0..10 {
+        door.knock(&Knock::paid("INV-1", &format!("{n}.50"))).await;
+    }
+    let facts = "select count(*) filter (where doubt is null) || ' signed, ' || count(*) filter (where doubt = 'unverified') || ' not' from rekon.facts";
+    assert_eq!(shop.db.text(facts).await, "0 signed, 4 not");
+    assert_eq!(shop.db.text("select count(*) || ' ' || max(outcome) from rekon.notifications").await, "6 crowded");
+    door.knock(&Knock::paid("INV-1", "150000.00").signed()).await;
+    assert_eq!(shop.db.text(facts).await, "1 signed, 4 not");
+    assert_eq!(shop.db.text("select count(*) from rekon.pulled").await, "1", "and its row is asked before all others");
+    // What is signed has a bound of its own, and fills no forger's.
+    for n in 0..10 {
+        door.knock(&Knock::paid("INV-1", &format!("{n}.75")).signed()).await;
+    }
+    assert_eq!(shop.db.text(facts).await, "4 signed, 4 not");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_are_written_down_whole_before_they_are_answered() {
     let (shop, door) = shop("").await;

@@ -191,6 +191,35 @@ async fn a_snap_notification_that_is_wrong_in_one_thing_gets_the_standards_code(
 }
 
 #[tokio::test]
+async fn a_captured_snap_notification_is_news_once_whatever_is_done_to_its_blanks_and_number() {
+    let (shop, door, _key) = shop(SNAP, "").await;
+    shop.expect(paid_when_asked_again("INV-1"), &[]).await;
+    let (at, token) = (now(&shop).await, token(&shop, &door).await);
+    let right = sealer().snap(&notice("INV-1", Says::Paid), at, &token);
+    assert_eq!(code(&door, "", &right).await, (200, "2005200".to_owned()));
+    for n in 1..=3 {
+        let body = right.body.replacen('{', &format!("{{{}", " \n".repeat(n)), 1);
+        let again = Envelope { body, ..with(&right, "X-EXTERNAL-ID", Some(&format!("4400{n}"))) };
+        assert_eq!(code(&door, "", &again).await, (200, "2005200".to_owned()), "its signature covers no blanks");
+    }
+    assert_eq!(facts(&shop).await, "PAID - 150000.00", "one fact, and nobody is asked again for it");
+}
+
+#[tokio::test]
+async fn a_guessed_number_does_not_make_the_true_snap_notification_a_redelivery() {
+    let (shop, door, _key) = shop(SNAP, "").await;
+    shop.expect(paid_when_asked_again("INV-1"), &[]).await;
+    let (at, token) = (now(&shop).await, token(&shop, &door).await);
+    let pending = sealer().snap(&notice("INV-1", Says::Failed), at, &token);
+    let paid = sealer().snap(&notice("INV-1", Says::Paid), at, &token);
+    let number = &paid.headers.iter().find(|(name, _)| *name == "X-EXTERNAL-ID").unwrap().1;
+    // The number is no part of what is signed: whoever captured the earlier one can send it under the next one's.
+    assert_eq!(code(&door, "", &with(&pending, "X-EXTERNAL-ID", Some(number))).await.0, 200);
+    assert_eq!(code(&door, "", &paid).await.0, 200);
+    assert_eq!(facts(&shop).await, "FAILED - 150000.00, PAID - 150000.00");
+}
+
+#[tokio::test]
 async fn only_the_provider_gets_a_token() {
     let (shop, door, _key) = shop(SNAP, "").await;
     let at = now(&shop).await;
