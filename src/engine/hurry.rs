@@ -30,7 +30,7 @@ impl Hurry {
     }
 
     /// Waits until `find` finds something among the rows that are waited for.
-    pub(super) async fn any<T>(&self, mut find: impl FnMut(&BTreeSet<i64>) -> Option<T>) -> T {
+    pub async fn any<T>(&self, mut find: impl FnMut(&BTreeSet<i64>) -> Option<T>) -> T {
         let mut ids = self.0.subscribe();
         loop {
             let found = find(&ids.borrow_and_update());

@@ -1,6 +1,7 @@
 //! The sweep: leases chunks of due rows of one account and has them asked. One worker per account, so that a slow
 //! provider starves nobody. A second lane beside it leases rows that somebody waits for (a signed notification, a cashier), so
-//! that they overtake a backlog; a row that a chunk under way holds already is asked when the chunk comes to it. The fetcher never yields an error and never ends, because either would end the worker.
+//! that they overtake a backlog; one that a chunk under way holds already is hurried there (`engine::hurry`). The fetcher never
+//! yields an error and never ends, because either would end the worker.
 
 use std::{sync::Arc, time::Duration};
 
@@ -130,6 +131,7 @@ impl Fetcher {
     /// Rows that somebody waits for. In bad weather they wait with all others: the sweep has the probe.
     async fn claim_pulled(&self) -> Result<Option<Chunk>, crate::store::StoreError> {
         if self.ctx.stop.is_cancelled() || self.account.weather.is_bad() {
+            self.account.hurry.set([]);
             return Ok(None);
         }
         let (account, limit) = (&self.account, self.account.pace().chunk_max);

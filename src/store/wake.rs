@@ -1,6 +1,7 @@
 //! Hears `NOTIFY rekon_wake`: a cashier or a notification has made a row due, and its account's sweeper need not wait
-//! for its tick. And `NOTIFY rekon_slow`: the provider wants to be left alone, and slots leased before are void. And `NOTIFY rekon_webhook`: an endpoint has something to be told. A lost
-//! notification costs one tick, or the calls of a quarter of a second.
+//! for its tick. `NOTIFY rekon_slow`: the provider wants to be left alone, and slots leased before are void. `NOTIFY
+//! rekon_webhook`: an endpoint has something to be told. A lost notification costs one tick, or the calls of a quarter of a
+//! second.
 
 use sqlx::postgres::PgListener;
 

@@ -1,8 +1,13 @@
 //! A backlog that would take most of an hour, and somebody who waits at the till: who is asked next.
 
+use std::time::Duration;
+
 use rekon::sim::{Answer, Service, SimPayment};
 
-use super::door::{Doorway, Knock};
+use super::{
+    PATIENT,
+    door::{Doorway, Knock},
+};
 use crate::support::shop::{ACCOUNT, SHORT_TIMES, Shop};
 
 /// Two calls a second, and not one more.
@@ -41,7 +46,7 @@ fn queries(shop: &Shop) -> Vec<String> {
 
 async fn until_the_backlog_is_under_way(shop: &Shop) {
     while queries(shop).len() < 3 {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -139,7 +144,7 @@ async fn a_forged_one_waits_its_turn_and_moves_nobody_aside() {
     assert_eq!(shop.db.text(&due).await, "true", "it is due");
     let asked = queries(&shop).len();
     while queries(&shop).len() < asked + 4 {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     work.stop().await;
     assert!(!queries(&shop).contains(&"INV-1".to_owned()), "older rows come first");
@@ -177,4 +182,21 @@ async fn who_waits_longest_is_claimed_first_and_an_entry_waits_while_somebody_ho
     store.release("me").await.unwrap();
     store.pull(ACCOUNT, &[ids[0]]).await.unwrap();
     assert!(store.claim_pulled("another", 10, "me", minute).await.unwrap().0.rows.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_bad_weather_nobody_is_hurried() {
+    let shop = Shop::open(PATIENT, SHORT_TIMES).await;
+    shop.expect(SimPayment { reference_no: "R-INV-1".to_owned(), ..SimPayment::exact("INV-1", 100_000) }, &[]).await;
+    shop.db.store.open_breaker(ACCOUNT, "5xx", Duration::from_hours(1)).await.unwrap();
+    let work = shop.work().await;
+    let account = work.ctx.account(ACCOUNT).unwrap();
+    while !account.weather.is_bad() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // As a look in fair weather left it.
+    account.hurry.set([4_711]);
+    let cleared = account.hurry.any(|ids| ids.is_empty().then_some(()));
+    tokio::time::timeout(Duration::from_secs(60), cleared).await.expect("the next look in bad weather takes them away");
+    work.stop().await;
 }
