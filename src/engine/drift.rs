@@ -145,6 +145,7 @@ fn of_answer(answer: &Answer) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::{Asked, Drift, fixture, wire::HttpResponse};
 
     #[test]
     fn a_kind_is_written_at_once_and_then_held_and_endless_kinds_become_one() {
@@ -160,5 +161,66 @@ mod tests {
         assert_eq!(held.len(), KINDS_MAX + 1);
         assert_eq!(held[&("shop".to_owned(), "unknown_status:14".to_owned())].row.n, 1);
         assert_eq!(held[&("shop".to_owned(), "other".to_owned())].row.n, 400);
+    }
+
+    fn meta(drift: Vec<Drift>, date: Option<DateTime<Utc>>) -> Meta {
+        Meta { http_status: Some(200), retry_after_secs: None, date, drift, call_id: None }
+    }
+
+    /// What DOKU's adapter and the book make of this answer.
+    fn kinds(profile: &str, http_status: u16, body: &str) -> Vec<String> {
+        let account = fixture::account_of("doku", "https://x", profile);
+        let asked = Asked {
+            partner_reference_no: "INV-1",
+            reference_no: Some("DK1"),
+            external_id: None,
+            merchant_id: "2997",
+            is_payout: false,
+        };
+        let response = HttpResponse { status: http_status, headers: Vec::new(), body: body.into() };
+        let reading = account.provider.read_query(&account, &asked, &response);
+        [of_meta(&meta(reading.drift, None), DateTime::UNIX_EPOCH), of_answer(&reading.answer)].concat()
+    }
+
+    const PAID: &str = r#"{"responseCode":"2005100","originalReferenceNo":"DK1","originalPartnerReferenceNo":"INV-1","latestTransactionStatus":"00","amount":{"value":"12.00","currency":"IDR"},"paidTime":"2026-11-20T10:00:00+07:00"}"#;
+
+    #[test]
+    fn each_kind_is_what_one_change_of_a_documented_answer_makes() {
+        assert!(kinds("", 200, PAID).is_empty(), "{:?}", kinds("", 200, PAID));
+        for (from, to, kind) in [
+            (r#""latestTransactionStatus":"00""#, r#""latestTransactionStatus":"14""#, "unknown_status:14"),
+            (
+                r#""latestTransactionStatus":"00""#,
+                r#""latestTransactionStatus":0"#,
+                "number_for_text:latestTransactionStatus",
+            ),
+            (r#""latestTransactionStatus":"00","#, "", "missing_field:latestTransactionStatus"),
+            (r#""responseCode":"2005100","#, "", "missing_field:responseCode"),
+            (r#""responseCode":"2005100""#, r#""responseCode":2005100"#, "number_for_text:responseCode"),
+            (r#""responseCode":"2005100""#, r#""responseCode":"2005177""#, "unknown_response_code:2005177"),
+            (r#""responseCode":"2005100""#, r#""responseCode":"2004700""#, "other_service"),
+            (r#""originalReferenceNo":"DK1","originalPartnerReferenceNo":"INV-1","#, "", "missing_field:references"),
+            (r#""originalReferenceNo":"DK1""#, r#""originalReferenceNo":17"#, "number_for_text:originalReferenceNo"),
+            (r#""value":"12.00""#, r#""value":"12,00""#, "unreadable_field:amount"),
+            (r#","currency":"IDR""#, "", "unreadable_field:currency"),
+            (r#"10:00:00+07:00""#, r#"10:00:00""#, "time_without_zone"),
+        ] {
+            assert!(PAID.contains(from), "{from}");
+            let seen = kinds("", 200, &PAID.replace(from, to));
+            assert!(seen.iter().any(|seen| seen == kind), "{to}: {seen:?} and not {kind}");
+        }
+        assert_eq!(kinds("", 201, PAID), ["status_mismatch:2005100"]);
+        assert_eq!(kinds("response_code_as = \"number\"", 200, PAID), ["text_for_number:responseCode"]);
+        assert!(kinds("response_code_as = \"either\"", 200, &PAID.replace("\"2005100\"", "2005100")).is_empty());
+    }
+
+    #[test]
+    fn a_clock_is_shifted_by_more_than_a_minute_either_way() {
+        let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let of = |secs| of_meta(&meta(Vec::new(), Some(at + chrono::TimeDelta::seconds(secs))), at);
+        for (secs, expected) in [(0, 0), (60, 0), (-60, 0), (61, 1), (-61, 1)] {
+            assert_eq!(of(secs), vec!["clock_shifted"; expected], "{secs} s");
+        }
+        assert!(of_meta(&meta(Vec::new(), None), at).is_empty());
     }
 }

@@ -192,6 +192,8 @@ pub struct RefundReading {
 pub enum Drift {
     /// This field came as a JSON number and is documented as a string.
     NumberForText(&'static str),
+    /// This field came as a JSON string and is documented as a number.
+    TextForNumber(&'static str),
     /// `responseCode` names another service than the one that was called.
     OtherService,
     /// `paidTime` names no zone, or is no time.

@@ -24,7 +24,7 @@ use crate::{
 mod words;
 
 pub use words::{
-    AmountAs, AuthMode, CustomerTokenAs, IdsAs, Limits, Operation, ParamsIn, PaymentId, SignedPath, TokenUse,
+    AmountAs, AuthMode, CodeAs, CustomerTokenAs, IdsAs, Limits, Operation, ParamsIn, PaymentId, SignedPath, TokenUse,
 };
 
 /// A profile with an account's replacements.
@@ -54,6 +54,10 @@ pub struct ProviderProfile {
     pub ids_as: IdsAs,
     /// How amounts are typed.
     pub amount_as: AmountAs,
+    /// How `responseCode` is typed in answers; a call may have its own.
+    pub response_code_as: CodeAs,
+    /// How `latestTransactionStatus` is typed in answers.
+    pub latest_transaction_status_as: CodeAs,
     /// What tells two payments apart.
     pub payment_id: PaymentId,
     /// The calls, by service: exactly those that the adapter can make.
@@ -145,6 +149,8 @@ struct File {
     channel_id: String,
     ids_as: IdsAs,
     amount_as: AmountAs,
+    response_code_as: CodeAs,
+    latest_transaction_status_as: CodeAs,
     payment_id: PaymentId,
     paid_time_trusted: bool,
     default_validity: String,
@@ -227,6 +233,11 @@ impl ProviderProfile {
         self.operations.get(&service)
     }
 
+    /// How the answer to a call types `responseCode`.
+    pub fn response_code_as(&self, service: Service) -> CodeAs {
+        self.operation(service).and_then(|o| o.response_code_as).unwrap_or(self.response_code_as)
+    }
+
     fn check(file: File, version: String) -> Result<Self, ProfileError> {
         let limits = [
             ("per_second", file.limits.per_second),
@@ -264,6 +275,8 @@ impl ProviderProfile {
             channel_id: file.channel_id,
             ids_as: file.ids_as,
             amount_as: file.amount_as,
+            response_code_as: file.response_code_as,
+            latest_transaction_status_as: file.latest_transaction_status_as,
             payment_id: file.payment_id,
             operations: file.operations,
             limits: file.limits,

@@ -34,6 +34,18 @@ pub enum IdsAs {
     Number,
 }
 
+/// How a code is typed in an answer, as documented. Both are read alike; the other type than the documented one is drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CodeAs {
+    /// `"2005100"`, as the standard has it.
+    String,
+    /// `2005100`.
+    Number,
+    /// The document shows both, or names one and shows what only the other can spell.
+    Either,
+}
+
 /// The field that tells two payments of one order apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -108,6 +120,9 @@ pub struct Operation {
     /// How its amounts are typed, where it differs from the profile's `amount_as`.
     #[serde(default)]
     pub amount_as: Option<AmountAs>,
+    /// How its answer types `responseCode`, where it differs from the profile's `response_code_as`.
+    #[serde(default)]
+    pub response_code_as: Option<CodeAs>,
     /// Where its parameters stand.
     #[serde(default)]
     pub params_in: ParamsIn,

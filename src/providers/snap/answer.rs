@@ -12,7 +12,9 @@ use crate::{
         snap_code::ResponseCode,
     },
     providers::{
-        Account, Asked, Drift, QueryReading, RefundReading, Service, json::Object, profile::PaymentId,
+        Account, Asked, Drift, QueryReading, RefundReading, Service,
+        json::Object,
+        profile::{CodeAs, PaymentId},
         wire::HttpResponse,
     },
 };
@@ -84,20 +86,19 @@ fn in_additional_info<'a>(object: &Object<'a>, name: &str) -> Said<'a> {
 
 /// Harmless oddities, for a counter: a provider that begins to drift is about to change.
 fn query_drift(account: &Account, asked: &Asked<'_>, reading: &Reading<'_>, answer: &Answer) -> Vec<Drift> {
-    let mut drift = Vec::new();
-    for (name, said) in [
-        ("responseCode", &reading.response_code),
-        ("latestTransactionStatus", &reading.latest_transaction_status),
-        ("originalPartnerReferenceNo", &reading.partner_reference_no),
-        ("originalReferenceNo", &reading.reference_no),
-        ("originalExternalId", &reading.external_id),
-        ("approvalCode", &reading.approval_code),
-    ] {
-        if matches!(said, Said::Number(_)) {
-            drift.push(Drift::NumberForText(name));
-        }
-    }
-    let operation = account.profile.operation(account.inquiry_of(asked));
+    let inquiry = account.inquiry_of(asked);
+    let code_as = account.profile.response_code_as(inquiry);
+    let status_as = account.profile.latest_transaction_status_as;
+    let typed = [
+        ("responseCode", &reading.response_code, code_as),
+        ("latestTransactionStatus", &reading.latest_transaction_status, status_as),
+        ("originalPartnerReferenceNo", &reading.partner_reference_no, CodeAs::String),
+        ("originalReferenceNo", &reading.reference_no, CodeAs::String),
+        ("originalExternalId", &reading.external_id, CodeAs::String),
+        ("approvalCode", &reading.approval_code, CodeAs::String),
+    ];
+    let mut drift: Vec<Drift> = typed.into_iter().filter_map(|(name, said, as_)| other_type(name, said, as_)).collect();
+    let operation = account.profile.operation(inquiry);
     if operation.is_some_and(|o| service_differs(&reading.response_code, &o.service_code)) {
         drift.push(Drift::OtherService);
     }
@@ -107,6 +108,15 @@ fn query_drift(account: &Account, asked: &Asked<'_>, reading: &Reading<'_>, answ
         drift.push(Drift::TimeWithoutZone);
     }
     drift
+}
+
+/// Another JSON type than the documented one.
+fn other_type(name: &'static str, said: &Said<'_>, documented: CodeAs) -> Option<Drift> {
+    match (said, documented) {
+        (Said::Number(_), CodeAs::String) => Some(Drift::NumberForText(name)),
+        (Said::Text(_), CodeAs::Number) => Some(Drift::TextForNumber(name)),
+        _ => None,
+    }
 }
 
 fn service_differs(response_code: &Said<'_>, service_code: &str) -> bool {
@@ -134,10 +144,8 @@ pub fn read_refund(account: &Account, asked: &Asked<'_>, response: &HttpResponse
     let ability = account.profile.rules.refund.as_ref();
     let class = ability.map_or_else(|| code.refund_class(), |ability| ability.codes.class(code));
     let (class, why) = refund_class((code, class), asked, &object, response.status);
-    let mut drift = Vec::new();
-    if matches!(said_code, Said::Number(_)) {
-        drift.push(Drift::NumberForText("responseCode"));
-    }
+    let code_as = account.profile.response_code_as(Service::Refund);
+    let mut drift: Vec<Drift> = other_type("responseCode", &said_code, code_as).into_iter().collect();
     let operation = account.profile.operation(Service::Refund);
     if operation.is_some_and(|o| service_differs(&said_code, &o.service_code)) {
         drift.push(Drift::OtherService);
@@ -201,6 +209,7 @@ impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NumberForText(field) => write!(f, "number_for_text:{field}"),
+            Self::TextForNumber(field) => write!(f, "text_for_number:{field}"),
             Self::OtherService => f.write_str("other_service"),
             Self::TimeWithoutZone => f.write_str("time_without_zone"),
         }
