@@ -303,6 +303,7 @@ fn told(checked: &AccountCheck) -> String {
     for step in &checked.steps {
         let word = match step.verdict {
             Verdict::Fine => "fine",
+            Verdict::NoneNeeded => "none needed",
             Verdict::Wrong => "WRONG",
             Verdict::Unavailable => "UNAVAILABLE",
             Verdict::Unknown => "unknown",

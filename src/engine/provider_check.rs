@@ -12,7 +12,7 @@ use crate::{
         ask_raw::{self, RawQuestion, RawReply},
         runtime::AccountRuntime,
     },
-    providers::{self, ProviderProfile},
+    providers::{self, ProviderProfile, profile::TokenUse},
     store::limits::CallClass,
 };
 
@@ -25,6 +25,8 @@ const CLOCK_OFF_SECS: i64 = 60;
 pub enum Verdict {
     /// As it should be.
     Fine,
+    /// This provider has no such step.
+    NoneNeeded,
     /// The configuration or the provider's records must be mended.
     Wrong,
     /// The provider is not there, or not well.
@@ -98,7 +100,7 @@ pub async fn check(
         provider: known.profile.rules.provider.clone(),
         host: known.host.clone(),
         is_sandbox: known.is_sandbox(),
-        steps: vec![token(&reply), signature(&reply), clock(&reply), query(&reply)],
+        steps: vec![token(known.profile.tokens, &reply), signature(&reply), clock(&reply), query(&reply)],
         unproven: unproven(&known.profile),
         reply,
     }))
@@ -115,8 +117,11 @@ fn said(reply: &RawReply) -> String {
 
 const CALL_PROVIDER: &str = "see the provider's status page and the network to its host; run it again";
 
-fn token(reply: &RawReply) -> Step {
+fn token(tokens: TokenUse, reply: &RawReply) -> Step {
     let step = |verdict, seen: String, fix| Step { step: "token", verdict, seen, fix };
+    if tokens == TokenUse::None {
+        return step(Verdict::NoneNeeded, "this provider has none: every call is signed by itself".to_owned(), "");
+    }
     if reply.external_id.is_some() {
         return step(Verdict::Fine, "a token was granted".to_owned(), "");
     }

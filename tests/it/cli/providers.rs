@@ -2,12 +2,12 @@
 
 use rekon::{
     domain::qris::{Field, encode},
-    sim::{Answer, Fault, SimPayment},
+    sim::{Answer, Fault, SimClient, SimOptions, SimPayment, SimProvider},
 };
 use serde_json::json;
 
 use super::rig::{Rig, Run, bare};
-use crate::support::shop::Shop;
+use crate::support::shop::{ACCOUNT, CLIENT, MERCHANT, SECRET, Shop};
 
 /// The payload of DOKU's generate sample; its checksum is right.
 fn sample() -> String {
@@ -117,6 +117,28 @@ async fn an_account_that_works_is_checked_and_one_that_does_not_says_what_to_men
     shop.config_text = format!("{head}base_url = \"http://127.0.0.1:9\"\n{}", tail.split_once('\n').unwrap().1);
     let text = run(&shop, &["providers", "check", "doku-main"]).await.ends(69).stdout;
     assert!(text.contains("token      UNAVAILABLE"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_speaks_of_a_token_only_where_the_provider_has_one() {
+    for (name, provider, token) in [
+        ("doku", SimProvider::Doku, "fine"),
+        ("paydia", SimProvider::Paydia, "fine"),
+        ("brick", SimProvider::Brick, "fine"),
+        ("winpay", SimProvider::Winpay, "none_needed"),
+    ] {
+        let customer_token = Some(SECRET.to_owned());
+        let merchant = SimClient { provider, customer_token, ..SimClient::demo(CLIENT, SECRET, MERCHANT) };
+        let customer = if name == "paydia" { "customer_token = { env = \"DOKU_SECRET\" }" } else { "" };
+        let mut shop = Shop::open_with(SimOptions::loopback(vec![merchant]), customer, "").await;
+        shop.config_text = shop.config_text.replace("provider = \"doku\"", &format!("provider = \"{name}\""));
+        let checked = run(&shop, &["providers", "check", ACCOUNT, "--json"]).await.ends(0).json();
+        let verdicts: Vec<_> = checked["steps"].as_array().unwrap().iter().map(|s| s["verdict"].clone()).collect();
+        assert_eq!(json!(verdicts), json!([token, "fine", "fine", "fine"]), "{name}: {checked}");
+        let text = run(&shop, &["providers", "check", ACCOUNT]).await.ends(0).stdout;
+        assert_eq!(text.contains("a token was granted"), token == "fine", "{name}: {text}");
+        assert_eq!(text.contains("token      none needed"), token != "fine", "{name}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
