@@ -3,6 +3,7 @@
 mod backlog;
 mod bounds;
 pub(crate) mod door;
+mod foreign;
 mod sealed;
 
 use rekon::{
