@@ -197,6 +197,6 @@ async fn in_bad_weather_nobody_is_hurried() {
     // As a look in fair weather left it.
     account.hurry.set([4_711]);
     let cleared = account.hurry.any(|ids| ids.is_empty().then_some(()));
-    tokio::time::timeout(Duration::from_secs(60), cleared).await.expect("the next look in bad weather takes them away");
+    tokio::time::timeout(Duration::from_mins(1), cleared).await.expect("the next look in bad weather takes them away");
     work.stop().await;
 }
