@@ -358,7 +358,7 @@ fn share_permille(settings: BudgetSettings, class: CallClass) -> i32 {
     }
 }
 
-/// Refunds before the cashier, the cashier before what is due, what is due before runs that a person started.
+/// Refunds before the cashier, the cashier before what is due, what is due before `rekon reconcile`, whoever started it.
 fn near_us(class: CallClass, spacing_us: i64) -> i64 {
     let step = micros_of(AHEAD).max(spacing_us);
     let steps = match class {
