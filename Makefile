@@ -1,6 +1,6 @@
 # Short names for what one does every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo check fix bench soak replicas load flat mutants api hooks db deploy-check observe boards pooler image
+.PHONY: help setup test demo check fix bench soak replicas load flat fuzz budget mutants nightly api hooks db deploy-check observe boards pooler image
 
 # The soak's dice and size: make soak SEED=7 PAYMENTS=20000 STEPS=1000000
 SEED ?= 20261120
@@ -10,6 +10,8 @@ STEPS ?= 10000000
 REPLICAS ?= 4
 KILL_EVERY ?= 10
 RATE ?= 500
+# Inputs for each reader: make fuzz CASES=20000
+CASES ?= 1000000
 
 help: ## list these names
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -61,8 +63,17 @@ load: setup ## the API at so many requests a second, half of them new payments, 
 flat: setup ## what a check, a claim, a scrape, a look and memory cost with 10^4, 10^5 and 10^6 pending rows (release build)
 	cargo run --release -- bench --flat
 
-mutants: setup ## put each historic bug in, and see a test fail on money or state
+fuzz: ## a million bent inputs for each reader of what strangers send: no panic, no amount that differs from its text (CASES=, SEED=)
+	REKON_FUZZ_CASES=$(CASES) REKON_FUZZ_SEED=$(SEED) cargo test --release --test it fuzz:: -- --nocapture
+
+budget: setup ## eight replicas on one account: at least 95 % of its call budget used, never more, through kills, 429 storms and wrong clocks (SECONDS=30)
+	REKON_SOAK_SECS=$(or $(SECONDS),30) cargo test --release --test it replicas::eight:: -- --nocapture --test-threads 1
+
+mutants: setup ## the whole suite, then each historic bug put in and a test failing on money or state; the table: target/mutants.md (MUTANTS_SUITE=skip)
 	./tests/mutants/run
+
+nightly: ## every long or tool-hungry target once, before a release: what passed stands in target/nightly.md (hours)
+	@./.ci/nightly
 
 api: setup ## the API against its own document (Python, package index)
 	./.ci/api

@@ -12,7 +12,10 @@ use crate::{
         output::{or_dash, table, wib, wib_or_dash},
     },
     domain::refund::{Channel, RefundState},
-    engine::lookup,
+    engine::{
+        explain::{self, Lang},
+        lookup,
+    },
     store::reads::{RefundFilter, RefundRow},
 };
 
@@ -197,6 +200,7 @@ pub(crate) fn card(refund: &RefundRow) -> String {
         ("last sent", wib_or_dash(refund.last_sent_at)),
         ("ended", wib_or_dash(refund.ended_at)),
     ];
-    let text: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<25}{value}")).collect();
+    let mut text: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<25}{value}")).collect();
+    text.extend(explain::meant_for_another(refund, Lang::En));
     text.join("\n")
 }

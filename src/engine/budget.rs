@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use tokio::{
     sync::{Mutex, oneshot},
     time::Instant,
@@ -108,8 +109,25 @@ impl Drop for Waiting<'_> {
 /// slots are not hoarded: other replicas may want them.
 const AHEAD_FROM: i32 = 16;
 
-/// A block on its way, and when its answer came.
-type Coming = oneshot::Receiver<(Result<Slots, StoreError>, Instant)>;
+/// A block on its way, and then the way it had.
+type Coming = oneshot::Receiver<(Result<Slots, StoreError>, Way)>;
+
+/// When a block was asked for, and when its answer came.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    asked_at: Instant,
+    came_at: Instant,
+}
+
+impl Way {
+    /// How long ago the database had counted the block out when it came: `counted_at` and, at the moment it came, `now` by the
+    /// database's clock as this process knows it. That clock may be wrong, and a block that is taken for older than it is would
+    /// be used too early: it was not counted out before it was asked for.
+    fn lag(self, now: DateTime<Utc>, counted_at: DateTime<Utc>) -> Duration {
+        let said = now.signed_duration_since(counted_at).to_std().unwrap_or_default();
+        said.min(self.came_at.saturating_duration_since(self.asked_at))
+    }
+}
 
 /// A block of leased slots and how the next one should be sized.
 #[derive(Debug, Default)]
@@ -245,24 +263,26 @@ impl Budget {
                 }
                 return Ok((at, epoch));
             }
-            let (slots, came_at) = if let Some(coming) = &mut block.coming {
+            let (slots, way) = if let Some(coming) = &mut block.coming {
                 // Waited for in place: whoever gives up here leaves it to the next.
                 let came = coming.await;
                 block.coming = None;
-                let Ok((slots, at)) = came else { continue };
-                (slots?, at)
+                let Ok((slots, way)) = came else { continue };
+                (slots?, way)
             } else {
                 let ask = self.ask(class, waiting.max(block.next_want), block.lag);
-                (store.take_slots(&self.account, &ask).await?, Instant::now())
+                let asked_at = Instant::now();
+                let slots = store.take_slots(&self.account, &ask).await?;
+                (slots, Way { asked_at, came_at: Instant::now() })
             };
             // Pushed back meanwhile: whether these were granted before or after, nobody can tell.
             if self.epoch.load(Ordering::Relaxed) != epoch {
                 continue;
             }
-            let lag = clock.at(came_at.into_std()).signed_duration_since(slots.at).to_std().unwrap_or_default();
+            let lag = way.lag(clock.at(way.came_at.into_std()), slots.at);
             block.lag = lag.min(FAR);
             if slots.granted > 0 {
-                let counted_at = came_at.checked_sub(lag).unwrap_or(came_at);
+                let counted_at = way.came_at.checked_sub(lag).unwrap_or(way.came_at);
                 let spacing = micros(self.ask(class, 1, Duration::ZERO).spacing_us);
                 block.fill(&slots, spacing, ttl(self.settings()), counted_at);
             } else {
@@ -277,9 +297,10 @@ impl Budget {
         let (sender, coming) = oneshot::channel();
         let (store, account) = (store.clone(), self.account.clone());
         tokio::spawn(async move {
+            let asked_at = Instant::now();
             let slots = store.take_slots(&account, &ask).await;
             // Nobody takes them any more: they expire.
-            drop(sender.send((slots, Instant::now())));
+            drop(sender.send((slots, Way { asked_at, came_at: Instant::now() })));
         });
         coming
     }
@@ -358,7 +379,7 @@ fn share_permille(settings: BudgetSettings, class: CallClass) -> i32 {
     }
 }
 
-/// Refunds before the cashier, the cashier before what is due, what is due before runs that a person started.
+/// Refunds before the cashier, the cashier before what is due, what is due before `rekon reconcile`, whoever started it.
 fn near_us(class: CallClass, spacing_us: i64) -> i64 {
     let step = micros_of(AHEAD).max(spacing_us);
     let steps = match class {
@@ -408,5 +429,16 @@ mod tests {
         assert_eq!(block.pop(now), None);
         block.fill(&saved_up(), Duration::from_millis(100), TTL_MAX, began + Duration::from_millis(980));
         assert!(block.pop(now).is_some(), "a block that came in time is used");
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_makes_no_block_older_than_its_way_was_long() {
+        let asked_at = Instant::now();
+        let way = Way { asked_at, came_at: asked_at + Duration::from_millis(40) };
+        let lag =
+            |off_ms| way.lag(DateTime::UNIX_EPOCH + chrono::TimeDelta::milliseconds(off_ms), DateTime::UNIX_EPOCH);
+        assert_eq!(lag(30), Duration::from_millis(30));
+        assert_eq!(lag(500), Duration::from_millis(40));
+        assert_eq!(lag(-500), Duration::ZERO);
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         fact::{Echo, Source},
         money::Sen,
         observation::Observation,
+        refund::RefundState,
         state::{Flag, State},
     },
     engine::{EngineError, lookup, rulebook::Rulebook},
@@ -149,7 +150,7 @@ pub async fn explain(
         because,
         now,
         balances: balances(&evidence.journal),
-        what_next: what_next(&transaction, evidence.at, lang),
+        what_next: what_next(&transaction, &refunds, evidence.at, lang),
         last_answer: evidence.last_body.as_deref().map(excerpt),
         facts: facts.collect(),
         changes: evidence.changes,
@@ -239,7 +240,7 @@ fn balances(journal: &[EntryRow]) -> Vec<Balance> {
         .collect()
 }
 
-fn what_next(row: &TransactionRow, now: DateTime<Utc>, lang: Lang) -> Vec<String> {
+fn what_next(row: &TransactionRow, refunds: &[RefundRow], now: DateTime<Utc>, lang: Lang) -> Vec<String> {
     let mut next = vec![match row.next_check_at {
         Some(at) if at <= now => lang
             .pick(
@@ -264,7 +265,14 @@ fn what_next(row: &TransactionRow, now: DateTime<Utc>, lang: Lang) -> Vec<String
         let (why, step) = lang.flag(flag);
         format!("{}: {why}; {step}.", flag.as_str())
     }));
+    next.extend(refunds.iter().filter_map(|refund| meant_for_another(refund, lang)));
     next
+}
+
+/// What a person does with a proposal whose money another order may have a claim to; `None` for all others.
+pub fn meant_for_another(refund: &RefundRow, lang: Lang) -> Option<String> {
+    let other = refund.candidate_reference_no.as_ref().filter(|_| refund.state == RefundState::Proposed)?;
+    Some(lang.candidate(refund.refund_id, other, refund.candidate_why.as_deref().unwrap_or_default()))
 }
 
 /// RFC 3339 at WIB's offset, so that one screen has one time of day.

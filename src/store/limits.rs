@@ -12,9 +12,9 @@ use crate::store::{Store, StoreError};
 pub enum CallClass {
     /// Refunds and the queries that prove them.
     Refund,
-    /// A person waits at the till.
+    /// Somebody waits for this payment: a person at the till, or a notification has just announced it.
     Cashier,
-    /// A run that a person started.
+    /// `rekon reconcile`, by a calendar or a person: after what is due.
     Adhoc,
     /// Everything due.
     Due,

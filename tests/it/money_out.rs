@@ -5,6 +5,7 @@ use rekon::{
     domain::person::{Actor, PersonKind, Role, Scope},
     engine::{
         EngineError,
+        explain::{self, Lang},
         sentinel::{self, SentinelSettings},
         transfer::{self, Deed},
     },
@@ -125,6 +126,32 @@ async fn in_the_providers_night_a_refund_waits_and_says_until_when() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn too_young_a_payment_is_waited_for_and_its_refund_goes_as_soon_as_it_may() {
+    for (age, ends) in [("1h", "approved api"), ("6s", "confirmed api")] {
+        let shop = shop(&format!("[accounts.doku-main.profile.refund]\nmin_age = \"{age}\""), "").await;
+        let id = shop.expect(overpaid(Vec::new()), &[]).await;
+        let work = shop.work().await;
+        let told = "select count(*) > 0 from rekon.journal where content like '%no refund of this payment before%'";
+        shop.until(told, "true").await;
+        shop.until(SAGA, ends).await;
+        let is_blocked = ends == "approved api";
+        shop.until(&Shop::end_of(id), if is_blocked { "paid{overpaid,refund_blocked}" } else { "paid{overpaid}" })
+            .await;
+        work.stop().await;
+        if is_blocked {
+            let waits = "select next_at between now() + interval '50 minutes' and now() + interval '1 hour' from rekon.refund_saga";
+            assert_eq!(shop.db.text(waits).await, "true");
+            assert_eq!(shop.db.text("select count(*) from rekon.refund_attempts").await, "0");
+        } else {
+            let early = "select min(a.sent_at) < min(f.paid_time) + interval '6 seconds' from rekon.refund_attempts a, rekon.facts f where f.observation = 'PAID'";
+            assert_eq!(shop.db.text(early).await, "false", "it left too early");
+            assert_eq!(shop.db.text("select count(*) from rekon.refund_attempts").await, "1");
+        }
+        assert_eq!(shop.sim.world().book().returned_sen, if is_blocked { 0 } else { 2_000_000 });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_late_too_small_or_refused_for_good_a_transfer_is_proposed() {
     for (profile, refunds, told) in [
         ("[accounts.doku-main.profile.refund]\nmax_age = \"1s\"", Vec::new(), "proposed manual"),
@@ -203,6 +230,13 @@ async fn money_that_another_order_waits_for_leaves_only_after_a_person_has_seen_
     shop.until(&Shop::end_of(id), "paid{overpaid,refund_blocked}").await;
     assert_eq!(shop.sim.world().book().returned_sen, 0);
     assert_eq!(shop.db.text("select reason like 'INV-2 waits for the same amount%' from rekon.refunds").await, "true");
+    for (lang, said) in [(Lang::En, "fulfil INV-2 with that money"), (Lang::Id, "penuhi INV-2 dengan uang itu")] {
+        let told = explain::explain(&shop.db.store, &work.ctx.rulebook, "doku-main/INV-1", lang)
+            .await
+            .expect("the row is there")
+            .what_next;
+        assert!(told.iter().any(|next| next.contains(said) && next.contains("accept_as_paid")), "{told:?}");
+    }
     approve(&shop).await;
     shop.until(SAGA, "confirmed api").await;
     shop.until(&Shop::end_of(id), "paid{overpaid}").await;

@@ -136,16 +136,13 @@ const FREE: [&str; 10] = [
     "seals.at",
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_changed_byte_in_any_column_of_the_evidence_is_found() {
-    let shop = settled().await;
-    shop.db.run("update rekon.transactions set order_status = 'fulfilled'").await;
-    assert!(shop.db.store.seal("2026-11-19".parse().unwrap()).await.unwrap());
-    assert_eq!(proof(&shop).await.breaks, [], "an honest ledger proves itself");
+/// Changes each column of these tables, one at a time, and undoes it: how many there are, and those whose change nobody saw.
+async fn unseen(shop: &Shop, tables: &[&str]) -> (usize, Vec<String>) {
     let sql = sqlx::AssertSqlSafe(OTHER.to_owned());
-    let columns: Vec<(String, String)> =
+    let mut columns: Vec<(String, String)> =
         sqlx::query_as(sql).fetch_all(shop.db.store.pool()).await.expect("the catalogue answers");
-    assert!(columns.len() > 70, "{columns:?}");
+    columns.retain(|(column, _)| column.split('.').next().is_some_and(|table| tables.contains(&table)));
+    let count = columns.len();
     let mut unseen = Vec::new();
     for (column, change) in columns {
         // Somebody with all rights: no triggers, no foreign keys. What a check refuses even so needs no proof.
@@ -156,7 +153,7 @@ async fn one_changed_byte_in_any_column_of_the_evidence_is_found() {
             let named = error.as_database_error().and_then(|e| e.constraint()).is_some();
             assert!(named, "{column}: {error}\n{change}");
         }
-        if refused.is_ok() && proof(&shop).await.broken == 0 {
+        if refused.is_ok() && proof(shop).await.broken == 0 {
             unseen.push(column.clone());
         }
         shop.db
@@ -166,8 +163,81 @@ async fn one_changed_byte_in_any_column_of_the_evidence_is_found() {
             ))
             .await;
     }
-    assert_eq!(proof(&shop).await.breaks, [], "all of it was undone");
+    assert_eq!(proof(shop).await.breaks, [], "all of it was undone");
+    (count, unseen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_changed_byte_in_any_column_of_the_evidence_is_found() {
+    let shop = settled().await;
+    shop.db.run("update rekon.transactions set order_status = 'fulfilled'").await;
+    assert!(shop.db.store.seal("2026-11-19".parse().unwrap()).await.unwrap());
+    assert_eq!(proof(&shop).await.breaks, [], "an honest ledger proves itself");
+    let evidence = ["facts", "order_changes", "journal", "postings", "refund_saga", "sealed", "seals"];
+    let (columns, unseen) = unseen(&shop, &evidence).await;
+    assert!(columns > 70, "{columns}");
     assert_eq!(unseen, FREE);
+}
+
+/// A shop whose refund is approved and does not go: the provider takes none in these hours.
+async fn approved() -> Shop {
+    let mut shop = Shop::open(SAFE, SHORT_TIMES).await;
+    let hour =
+        |ago: i32| format!("select to_char(now() at time zone 'Asia/Jakarta' - {ago} * interval '1 hour', 'HH24:MI')");
+    let (from, to) = (shop.db.text(&hour(2)).await, shop.db.text(&hour(-2)).await);
+    let night = format!("[accounts.doku-main.profile.refund]\nblackout = [\"{from}-{to}\"]\n");
+    shop.config_text.push_str(&night);
+    wait_unsent(shop, "approved").await
+}
+
+/// A shop whose refund has its number and its part of the budget, and whose worker came to the send and no further.
+async fn reserved() -> Shop {
+    let shop = Shop::open(SAFE, SHORT_TIMES).await;
+    shop.db
+        .run(
+            "create function public.not_yet() returns trigger language plpgsql as $$ begin raise exception 'not yet'; end $$;
+             create trigger not_yet before insert on rekon.refund_attempts for each row execute function public.not_yet()",
+        )
+        .await;
+    wait_unsent(shop, "reserved").await
+}
+
+async fn wait_unsent(shop: Shop, state: &str) -> Shop {
+    let more = SimPayment {
+        script: vec![Answer::paid_amount(17_000_000)],
+        taken_sen: Some(17_000_000),
+        ..payment("INV-1", 150_000)
+    };
+    shop.expect(more, &[]).await;
+    let work = shop.work().await;
+    shop.until("select state from rekon.refund_saga", state).await;
+    work.stop().await;
+    assert_eq!(shop.db.text("select state from rekon.refund_saga").await, state);
+    assert_eq!(shop.db.text("select count(*) from rekon.refund_attempts").await, "0", "nothing was sent");
+    assert_eq!(shop.sim.world().book().returned_sen, 0);
+    shop
+}
+
+/// The day before the send: whoever changes an approved refund then would have another amount, number or payment returned.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_changed_byte_in_any_column_of_an_approved_refund_is_found_before_it_is_sent() {
+    for shop in [approved().await, reserved().await] {
+        let state = shop.db.text("select state from rekon.refund_saga").await;
+        assert_eq!(proof(&shop).await.breaks, [], "{state}: an honest ledger proves itself");
+        let (columns, unseen) = unseen(&shop, &["refund_saga"]).await;
+        assert!(columns > 30, "{state}: {columns}");
+        let covered: Vec<&String> = unseen.iter().filter(|column| !FREE.contains(&column.as_str())).collect();
+        assert!(covered.is_empty(), "{state}: nobody saw a change of {covered:?}");
+        for (change, row) in [("amount = amount + 0.01", "INV-1"), ("approved_by = 'sari'", "INV-1")] {
+            shop.db.run(&format!("{OFF}; create table public.kept as select * from rekon.refund_saga; update rekon.refund_saga set {change}; {ON}")).await;
+            let found = proof(&shop).await.breaks;
+            let is_named = found
+                .iter()
+                .any(|b| b.partner_reference_no == row && b.what == "a refund is not what the row's last entry says");
+            assert!(is_named, "{state}, {change}: {found:?}");
+            shop.db.run(&format!("{OFF}; delete from rekon.refund_saga; insert into rekon.refund_saga overriding system value select * from public.kept; drop table public.kept; {ON}")).await;
+        }
+    }
 }
 
 /// The last entry of the chain goes with all that speaks of it, and the row's head goes back: what is left links.

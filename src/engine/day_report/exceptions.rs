@@ -64,7 +64,11 @@ impl Concern {
 
     fn why(&self, row: &WaitingRow) -> String {
         if let Some(refund) = proposal(row) {
-            return format!("A refund of {} waits for an approval.", format::rupiah(refund.amount));
+            let waits = format!("A refund of {} waits for an approval.", format::rupiah(refund.amount));
+            return match refund.reason.as_deref() {
+                Some(reason) => format!("{waits} {}", as_sentence(reason)),
+                None => waits,
+            };
         }
         let said = match (known(&self.rule), self.flag) {
             (Some(rule), flag) if flag.is_none() || raises(rule) == flag => sentence(rule).to_owned(),
@@ -285,6 +289,10 @@ mod tests {
         let shown = told(&waiting);
         assert_eq!(shown.why, "A refund of Rp\u{a0}1.500 waits for an approval.");
         assert!(shown.next_step.contains("rekon refunds show 42"), "{}", shown.next_step);
+
+        waiting.refund = Some(refund(RefundState::Proposed, Some("INV-2 waits for the same amount")));
+        let shown = told(&waiting);
+        assert_eq!(shown.why, "A refund of Rp\u{a0}1.500 waits for an approval. INV-2 waits for the same amount.");
     }
 
     #[test]

@@ -61,6 +61,20 @@ impl Lang {
         }
     }
 
+    /// What a person does with a proposed refund whose money may be meant for the order `other`, and `why` it may.
+    pub fn candidate(self, refund: i64, other: &str, why: &str) -> String {
+        match self {
+            Self::En => format!(
+                "Refund {refund}: its money may be meant for {other} ({why}); compare the two orders. If it is, resolve this row with accept_as_paid \
+                 and fulfil {other} with that money: rekon moves none between orders. If it is not, approve refund {refund}."
+            ),
+            Self::Id => format!(
+                "Refund {refund}: uangnya mungkin untuk {other} ({why}); bandingkan kedua pesanan. Bila benar, selesaikan baris ini dengan \
+                 accept_as_paid dan penuhi {other} dengan uang itu: rekon tidak memindahkan uang antar pesanan. Bila tidak, setujui refund {refund}."
+            ),
+        }
+    }
+
     /// One of two texts.
     pub const fn pick<'a>(self, english: &'a str, indonesian: &'a str) -> &'a str {
         match self {

@@ -116,14 +116,14 @@ fn named(candidate: &Candidate) -> String {
     let other = &candidate.partner_reference_no;
     match candidate.why {
         CandidateWhy::SamePayment => {
-            format!("{other} carries the same payment: apply the money there, or approve the refund")
+            format!("{other} carries the same payment: keep the money for it, or approve the refund")
         }
         CandidateWhy::OpenOrder => {
-            format!("{other} waits for the same amount: apply the money there, or approve the refund")
+            format!("{other} waits for the same amount: keep the money for it, or approve the refund")
         }
         CandidateWhy::PaidNearby => {
             format!(
-                "{other} was paid the same amount within minutes: look whether one of the two is meant, then approve or deny"
+                "{other} was paid the same amount within minutes: look whether one of the two is meant, then approve the refund or keep the money"
             )
         }
     }

@@ -1,8 +1,10 @@
 //! Eight replicas with more to ask than they may: killed at random moments, told to slow down, with clocks that are wrong.
 //! What reaches the provider's door stays within the budget and uses it up.
 //!
-//! `REKON_SOAK_SECS` makes them longer, so many seconds for each part, and asks for 95 % of the budget: that is for a machine
-//! with nothing else to do. A busy one loses slots, which are good for some milliseconds; it never gets more than there are.
+//! `REKON_SOAK_SECS` makes them longer, so many seconds for each part, and asks that 95 % of the budget become calls: that is for a
+//! machine with nothing else to do. A busy one is late to its slots, which are good for some milliseconds. So the small run counts
+//! what the database granted: no call without a slot, and of the budget at least half was asked for and granted, whatever else the
+//! machine did. On one core beside four busy loops 101 to 106 % were granted (the rate, and what lies ahead); 10 to 61 % became calls.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +42,24 @@ async fn overloaded(sections: &str) -> Shop {
             payments()
         ))
         .await;
+    shop.db.run(COUNTED).await;
     shop
+}
+
+/// What the database grants is written down beside it, by a door of the test's own before the function that grants.
+const COUNTED: &str = "create table public.granted (class text not null, slots integer not null);
+    alter function rekon.take_slots rename to take_slots_as_shipped;
+    create function rekon.take_slots(p_account text, p_class text, p_want integer, p_spacing_us bigint, p_burst integer, p_share_permille integer,
+                                     p_near_us bigint, p_far_us bigint, out granted integer, out first_us bigint, out retry_us bigint)
+    language plpgsql as $$ begin
+      select g.granted, g.first_us, g.retry_us into granted, first_us, retry_us
+        from rekon.take_slots_as_shipped(p_account, p_class, p_want, p_spacing_us, p_burst, p_share_permille, p_near_us, p_far_us) g;
+      insert into public.granted values (p_class, granted);
+    end $$";
+
+/// Slots that the database granted so far.
+async fn granted(shop: &Shop) -> u64 {
+    u64::try_from(shop.db.value::<i64>("select coalesce(sum(slots), 0) from public.granted").await).expect("a count")
 }
 
 #[expect(clippy::disallowed_methods, reason = "the tests' own variable; the program reads its environment in config")]
@@ -54,23 +73,33 @@ fn part_lasts() -> Duration {
     soak().unwrap_or(Duration::from_secs(4))
 }
 
-/// Percent of the budget that must be used while more is due than may be asked.
-fn must_be_used() -> u64 {
-    if soak().is_some() { 95 } else { 2 }
-}
+/// Percent of the budget that a long run must use while more is due than may be asked.
+const MUST_BE_USED: u64 = 95;
+/// Percent of the budget that must be asked for and granted in any run, however busy the machine is.
+const MUST_BE_GRANTED: u64 = 50;
 
 /// Slots lie at most so far ahead: all that a process can hold, and take with it when it is killed.
 const AHEAD_MS: u64 = 100;
 
-/// Percent of the budget that so many kills can have cost at worst, each of a process that held every slot there was.
-fn lost_at_worst(kills: u64, lasted: Duration) -> u64 {
-    kills * AHEAD_MS * 100 / u64::try_from(lasted.as_millis()).expect("short")
+/// Slots that so many kills can have cost at worst, each of a process that held every slot there was.
+fn lost_at_worst(kills: u64) -> u64 {
+    kills * (AHEAD_MS * u64::from(BUDGET.per_second)).div_ceil(1_000)
 }
 
 /// What came to the door from a moment on.
 struct Watched {
     from_micros: u64,
     began: Instant,
+    granted_before: u64,
+}
+
+/// What was made of the budget meanwhile.
+#[derive(Debug, Clone, Copy)]
+struct Used {
+    calls: u64,
+    granted: u64,
+    /// Calls that the rate allows in the time.
+    allowed: u64,
 }
 
 impl Watched {
@@ -78,26 +107,54 @@ impl Watched {
     async fn from_now(shop: &Shop) -> Self {
         let seen = shop.sim.world().arrivals().len();
         loop {
+            let granted_before = granted(shop).await;
             if let Some(next) = shop.sim.world().arrivals().get(seen) {
-                return Self { from_micros: next.at_micros, began: Instant::now() };
+                return Self { from_micros: next.at_micros, began: Instant::now(), granted_before };
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Calls since then, and the percentage of the budget that they are.
-    fn used(&self, shop: &Shop) -> (u64, u64) {
+    /// Calls and slots since then.
+    async fn used(&self, shop: &Shop) -> Used {
         let lasted = u64::try_from(self.began.elapsed().as_micros()).expect("short");
         let until = self.from_micros + lasted;
         let came =
             shop.sim.world().arrivals().iter().filter(|a| (self.from_micros..until).contains(&a.at_micros)).count();
-        let calls = u64::try_from(came).expect("few");
-        (calls, calls * 100 * 1_000_000 / (lasted * u64::from(BUDGET.per_second)))
+        Used {
+            calls: u64::try_from(came).expect("few"),
+            granted: granted(shop).await - self.granted_before,
+            allowed: lasted * u64::from(BUDGET.per_second) / 1_000_000,
+        }
     }
 }
 
-/// Within 5 % in every window, and one token for all.
-fn assert_the_provider_was_spared(shop: &Shop) {
+impl Used {
+    /// Enough of it was used, but for what the killed took with them.
+    fn assert_enough(self, when: &str, lost: u64) {
+        let Self { calls, granted, allowed } = self;
+        let of_budget = |part: u64| part * 100 / allowed.max(1);
+        println!(
+            "{when}: {calls} calls, {} % of the budget's {allowed}; {granted} slots granted; {lost} lost at worst",
+            of_budget(calls)
+        );
+        assert!(
+            of_budget(granted) >= MUST_BE_GRANTED,
+            "{when}: {granted} slots granted of {allowed}, and rows were due"
+        );
+        assert!(calls > 0, "{when}: nobody called");
+        assert!(
+            soak().is_none() || of_budget(calls + lost) >= MUST_BE_USED,
+            "{when}: only {calls} calls were made where {allowed} were allowed, and rows were due"
+        );
+    }
+}
+
+/// Each call had a slot; within 5 % in every window, and one token for all.
+async fn assert_the_provider_was_spared(shop: &Shop) {
+    let granted = granted(shop).await;
+    let queries = shop.sim.world().arrivals().iter().filter(|a| a.service == Service::Query).count();
+    assert!(u64::try_from(queries).expect("few") <= granted, "{queries} calls came of {granted} granted slots");
     let world = shop.sim.world();
     assert_eq!(world.max_excess(CLIENT, BUDGET, 5), 0, "the budget was exceeded");
     assert_eq!(world.external_id_reuses(CLIENT), 0);
@@ -112,9 +169,7 @@ async fn eight_replicas_use_the_budget_up_and_kills_and_storms_do_not_break_it()
 
     let watched = Watched::from_now(&shop).await;
     tokio::time::sleep(part_lasts()).await;
-    let (calls, percent) = watched.used(&shop);
-    println!("all alive: {calls} calls, {percent} % of the budget");
-    assert!(percent >= must_be_used(), "only {percent} % of the budget was used while rows were due");
+    watched.used(&shop).await.assert_enough("all alive", 0);
 
     let (watched, mut kills) = (Watched::from_now(&shop).await, 0_u64);
     while watched.began.elapsed() < part_lasts() {
@@ -124,14 +179,11 @@ async fn eight_replicas_use_the_budget_up_and_kills_and_storms_do_not_break_it()
         daemons.push(Daemon::spawn(&shop.config_text, &shop.env()));
         kills += 1;
     }
-    let (calls, percent) = watched.used(&shop);
-    let lost = lost_at_worst(kills, watched.began.elapsed());
-    println!("{kills} of them killed: {calls} calls, {percent} % of the budget; at worst they took {lost} % with them");
-    assert!(percent + lost >= must_be_used(), "only {percent} % of the budget was used while processes were killed");
+    watched.used(&shop).await.assert_enough(&format!("{kills} of them killed"), lost_at_worst(kills));
 
     storms(&shop).await;
     all_end_in_order(daemons).await;
-    assert_the_provider_was_spared(&shop);
+    assert_the_provider_was_spared(&shop).await;
 }
 
 /// The provider says 429 and "leave me alone for a while", again and again: after each there is a silence.
@@ -190,11 +242,10 @@ async fn replicas_whose_clocks_are_half_a_second_off_keep_the_budget_all_the_sam
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let (calls, percent) = watched.used(&shop);
-    println!("clocks from -500 to +500 ms: {calls} calls, {percent} % of the budget");
+    let used = watched.used(&shop).await;
     for replica in working {
         replica.stop().await;
     }
-    assert!(percent >= must_be_used(), "only {percent} % of the budget was used while rows were due");
-    assert_the_provider_was_spared(&shop);
+    used.assert_enough("clocks from -500 to +500 ms", 0);
+    assert_the_provider_was_spared(&shop).await;
 }
