@@ -50,24 +50,24 @@ bench: setup ## what a check costs, as a ratio (release build)
 	cargo run --release -- bench
 
 soak: setup ## every fault we know on whole processes: 10^5 payments, then 10^7 steps of the pure core (SEED=, PAYMENTS=, STEPS=)
-	REKON_SOAK_SEED=$(SEED) REKON_SOAK_PAYMENTS=$(PAYMENTS) cargo test --release --test it soak::under -- --nocapture
-	REKON_SOAK_SEED=$(SEED) REKON_SOAK_STEPS=$(STEPS) cargo test --release --lib decide::tests::soak -- --nocapture
+	REKON_SOAK_SEED=$(SEED) REKON_SOAK_PAYMENTS=$(PAYMENTS) cargo test --profile long --test it soak::under -- --nocapture
+	REKON_SOAK_SEED=$(SEED) REKON_SOAK_STEPS=$(STEPS) cargo test --profile long --lib decide::tests::soak -- --nocapture
 
 replicas: setup ## replicas on one Postgres, one killed -9 every few seconds: nothing lost or doubled, the budget kept (SECONDS=300, REPLICAS=4, KILL_EVERY=10)
 	REKON_REPLICAS_SECS=$(or $(SECONDS),300) REKON_REPLICAS=$(REPLICAS) REKON_KILL_EVERY=$(KILL_EVERY) REKON_SOAK_SEED=$(SEED) \
-	  cargo test --release --test it soak::replicas:: -- --nocapture
+	  cargo test --profile long --test it soak::replicas:: -- --nocapture
 
 load: setup ## the API at so many requests a second, half of them new payments, beside a working sweep (RATE=500, SECONDS=60)
-	REKON_LOAD_RATE=$(RATE) REKON_LOAD_SECS=$(or $(SECONDS),60) cargo test --release --test it soak::load:: -- --nocapture
+	REKON_LOAD_RATE=$(RATE) REKON_LOAD_SECS=$(or $(SECONDS),60) cargo test --profile long --test it soak::load:: -- --nocapture
 
 flat: setup ## what a check, a claim, a scrape, a look and memory cost with 10^4, 10^5 and 10^6 pending rows (release build)
 	cargo run --release -- bench --flat
 
 fuzz: ## a million bent inputs for each reader of what strangers send: no panic, no amount that differs from its text (CASES=, SEED=)
-	REKON_FUZZ_CASES=$(CASES) REKON_FUZZ_SEED=$(SEED) cargo test --release --test it fuzz:: -- --nocapture
+	REKON_FUZZ_CASES=$(CASES) REKON_FUZZ_SEED=$(SEED) cargo test --profile long --test it fuzz:: -- --nocapture
 
 budget: setup ## eight replicas on one account: at least 95 % of its call budget used, never more, through kills, 429 storms and wrong clocks (SECONDS=30)
-	REKON_SOAK_SECS=$(or $(SECONDS),30) cargo test --release --test it replicas::eight:: -- --nocapture --test-threads 1
+	REKON_SOAK_SECS=$(or $(SECONDS),30) cargo test --profile long --test it replicas::eight:: -- --nocapture --test-threads 1
 
 mutants: setup ## the whole suite, then each historic bug put in and a test failing on money or state; the table: target/mutants.md (MUTANTS_SUITE=skip)
 	./tests/mutants/run
