@@ -12,13 +12,14 @@ use crate::{
         context::{Context, OnSignal, Schema, Session},
         exit::{Exit, Failure},
     },
+    config::LogFormat,
     domain::day::BusinessDay,
     engine::{
         Ctx, Engine,
         reconcile::{self, Cost, Days, End, Request},
         webhooks,
     },
-    jobs,
+    jobs::{self, house::House},
     store::{
         limits::CallClass,
         runs::{Progress, Run},
@@ -28,6 +29,9 @@ use crate::{
 
 /// How long the run's last messages to merchants' endpoints may take.
 const LAST_ROUND: Duration = Duration::from_mins(1);
+
+/// The run's seal and pruning may take this long, however short its own deadline is.
+const HOUSE_MIN: Duration = Duration::from_mins(1);
 
 /// Reconcile a day: ask about its rows, settle, return what is owed, report
 #[derive(Debug, clap::Args)]
@@ -99,6 +103,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 impl Reconcile {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         self.report.check(context.out.json)?;
+        // A person has the progress and the report; where logs are for machines this may be all that runs, and it says what it meets.
+        let config = context.config()?;
+        if config.log.format == LogFormat::Json {
+            super::serve::init_logs(config)?;
+        }
         let place = context.place()?;
         context.session(place, Schema::Current, OnSignal::Drain, async |session, stop| self.work(session, stop).await)
     }
@@ -160,7 +169,8 @@ impl Reconcile {
         Ok(self.exit(end, report))
     }
 
-    /// Own workers for as long as the run lasts; a breaker or a dead provider ends by the deadline.
+    /// Own workers for as long as the run lasts; a breaker or a dead provider ends by the deadline. What a daemon does beside
+    /// asking is done too: no daemon need be there.
     async fn follow(
         &self,
         session: &Session<'_>,
@@ -169,6 +179,7 @@ impl Reconcile {
         deadline: DateTime<Utc>,
         stop: &CancellationToken,
     ) -> Result<(End, Progress), Failure> {
+        let house = Box::pin(House::open(ctx)).await;
         let workers = tokio::spawn(jobs::run(Arc::clone(ctx), jobs::Roles { commands: false }));
         let stopping = ctx.stop.clone();
         let stop = stop.clone();
@@ -178,7 +189,15 @@ impl Reconcile {
         }));
         // Its true length comes with the first look.
         let bar = session.out.bar(1, "rows");
-        let followed = reconcile::follow(ctx, run, deadline, |progress| show(&bar, progress)).await;
+        let limit = deadline.signed_duration_since(ctx.clock.now()).to_std().unwrap_or_default().max(HOUSE_MIN);
+        let done = CancellationToken::new();
+        let asked = Box::pin(async {
+            let follow = reconcile::follow(ctx, run, deadline, |progress| show(&bar, progress));
+            let (followed, ()) = tokio::join!(follow, house.calendar(limit));
+            done.cancel();
+            followed
+        });
+        let (followed, ()) = tokio::join!(asked, Box::pin(house.watch(&done)));
         bar.finish_and_clear();
         ctx.stop.cancel();
         drop(relay);
@@ -186,7 +205,11 @@ impl Reconcile {
             Ok(ended) => ended?,
             Err(error) => tracing::error!(%error, "the workers ended badly"),
         }
-        Ok(followed?)
+        let followed = followed?;
+        if followed.0 != End::Stopped {
+            Box::pin(house.close()).await;
+        }
+        Ok(followed)
     }
 
     fn exit(&self, end: End, report: super::report::Printed) -> Exit {

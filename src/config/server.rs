@@ -10,7 +10,7 @@ use super::url::{Url, parse_url};
 /// `[server]`, checked.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Address of probes, metrics, notifications, API and console.
+    /// Address of probes, metrics, notifications and API.
     pub listen: SocketAddr,
     /// How others reach it, without a slash at the end; `None` when nobody has to.
     pub public_url: Option<String>,

@@ -136,9 +136,8 @@ fn read_url(section: &mut Section<'_>, allow_private: Option<bool>) -> Option<St
         (Reach::Public, _) | (Reach::Private, true) => Some(text),
         (Reach::Private, false) => section
             .refuse("url", "an address of a private network: set allow_private_addresses = true if that is meant"),
-        (Reach::Never, _) => {
-            section.refuse("url", "an address to which nothing is sent (link-local, multicast, reserved)")
-        }
+        (Reach::Never, _) => section
+            .refuse("url", "an address to which nothing is sent (a metadata service, link-local, multicast, reserved)"),
     }
 }
 
@@ -176,7 +175,7 @@ pub enum Reach {
     Public,
     /// This machine or a private network.
     Private,
-    /// Link-local (where clouds keep their machines' credentials), multicast, reserved: no merchant's endpoint.
+    /// Where clouds keep their machines' credentials (link-local mostly), multicast, reserved: no merchant's endpoint.
     Never,
 }
 
@@ -185,17 +184,22 @@ impl Reach {
     pub fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(v4) => match v4.octets() {
-                [10 | 127, ..] | [192, 168, ..] | [172, 16..=31, ..] | [100, 64..=127, ..] => Self::Private,
-                [0 | 224..=255, ..]
+                // Alibaba's metadata service lies within a private network, Azure's host within a public one.
+                [100, 100, 100, 200]
+                | [168, 63, 129, 16]
+                | [0 | 224..=255, ..]
                 | [169, 254, ..]
                 | [192, 0, 0 | 2, _]
                 | [192, 88, 99, _]
                 | [198, 18..=19, ..]
                 | [198, 51, 100, _]
                 | [203, 0, 113, _] => Self::Never,
+                [10 | 127, ..] | [192, 168, ..] | [172, 16..=31, ..] | [100, 64..=127, ..] => Self::Private,
                 _ => Self::Public,
             },
             IpAddr::V6(v6) => match v6.segments() {
+                // Amazon's and Google's metadata services.
+                [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..] => Self::Never,
                 [0, 0, 0, 0, 0, 0, 0, 1] | [0xfc00..=0xfdff, ..] => Self::Private,
                 [0, 0, 0, 0, 0, 0xffff, high, low]
                 | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
@@ -232,6 +236,11 @@ mod tests {
         }
         for never in [
             "169.254.169.254",
+            "100.100.100.200",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "::ffff:100.100.100.200",
             "0.0.0.0",
             "224.0.0.1",
             "255.255.255.255",

@@ -156,6 +156,14 @@ pub struct RefundBreaker {
     pub sen_per_hour: Option<i64>,
 }
 
+impl RefundBreaker {
+    /// Is anything held against what came in?
+    #[must_use]
+    pub fn has_ratio(&self) -> bool {
+        self.ratio_per_day_percent.is_some() || self.ratio_per_hour_percent.is_some()
+    }
+}
+
 /// What is searched for before money leaves: another order that it may belong to.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct CounterEvidence {

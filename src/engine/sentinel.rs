@@ -25,6 +25,8 @@ pub struct SentinelSettings {
 /// What a pass found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pass {
+    /// Its number.
+    pub number: i64,
     /// Rows looked at.
     pub rows: usize,
     /// It came to the end of the table.
@@ -35,7 +37,17 @@ pub struct Pass {
 
 /// Makes the next pass, if one is due and no other replica makes it. `accounts` are all that are configured.
 pub async fn pass(store: &Store, settings: SentinelSettings, accounts: &[String]) -> Result<Option<Pass>, EngineError> {
-    let Some(turn) = store.sentinel_turn(settings.every).await? else { return Ok(None) };
+    pass_after(store, settings, accounts, None).await
+}
+
+/// The same, also before it is due where pass `mine` was the last one: nobody else makes any.
+pub async fn pass_after(
+    store: &Store,
+    settings: SentinelSettings,
+    accounts: &[String],
+    mine: Option<i64>,
+) -> Result<Option<Pass>, EngineError> {
+    let Some(turn) = store.sentinel_turn(settings.every, mine).await? else { return Ok(None) };
     let begun = std::time::Instant::now();
     let mut reading = store.begin_reading().await?;
     let picked = sentinel::pick(&mut reading, &turn, settings.slice).await?;
@@ -49,7 +61,7 @@ pub async fn pass(store: &Store, settings: SentinelSettings, accounts: &[String]
     sentinel::write(&mut tx, &turn, &picked, &found, &stops).await?;
     tx.commit().await.map_err(StoreError::from)?;
     metrics::sentinel_pass(begun.elapsed());
-    Ok(Some(Pass { rows: picked.ids.len(), is_rotation: picked.behind_id == 0, found }))
+    Ok(Some(Pass { number: turn.pass, rows: picked.ids.len(), is_rotation: picked.behind_id == 0, found }))
 }
 
 /// Which accounts' refunds stop, each with the first reason.

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,8 @@ use crate::{
 /// A lease is longer than an attempt's timeout so many times, and by this long: a message waits for the one before it.
 const LEASE_TIMEOUTS: u32 = 3;
 const LEASE_MORE: Duration = Duration::from_secs(30);
+/// At most what may be sent in so many seconds is leased at once: what is leased and not sent can go stale.
+const BATCH_SECONDS: u32 = 2;
 
 /// One endpoint at work.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Endpoint {
     pub name: String,
     /// Attempts under way at once in this process.
     pub concurrency: usize,
+    /// Messages leased at once.
+    pub batch: i64,
     /// Between two attempts' beginnings.
     pub spacing: Duration,
     /// Life of a lease on a message.
@@ -39,6 +43,8 @@ pub struct Endpoint {
     timeout: Duration,
     ladder: Vec<Duration>,
     post: Post,
+    /// When the receiver last wanted a pause or the end; a lease that is no younger is not used.
+    held_back: Mutex<Option<Instant>>,
 }
 
 impl Endpoint {
@@ -46,17 +52,26 @@ impl Endpoint {
         Ok(Self {
             name: webhook.name.clone(),
             concurrency: usize::try_from(webhook.concurrency).unwrap_or(1),
+            batch: webhook.concurrency.min(webhook.per_second.saturating_mul(BATCH_SECONDS)).into(),
             spacing: Duration::from_secs(1).checked_div(webhook.per_second).unwrap_or_default(),
             lease: webhook.timeout.saturating_mul(LEASE_TIMEOUTS).saturating_add(LEASE_MORE),
             timeout: webhook.timeout,
             ladder: webhook.ladder.clone(),
             post: Post::try_new(webhook)?,
+            held_back: Mutex::new(None),
         })
     }
 
-    /// Does a lease that was taken then still cover an attempt that begins now?
+    /// Does a lease that was taken then still cover an attempt that begins now? Not where the receiver has asked for a pause or
+    /// the end since: the database knows of it, and leases nothing before it is over.
     pub fn covers(&self, leased: Instant) -> bool {
-        leased.elapsed().saturating_add(self.timeout) < self.lease
+        let held_back = *self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
+        held_back.is_none_or(|at| at < leased) && leased.elapsed().saturating_add(self.timeout) < self.lease
+    }
+
+    /// What was leased until now is not sent.
+    fn hold_back(&self) {
+        *self.held_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 
@@ -96,12 +111,20 @@ pub async fn deliver(ctx: &Ctx, endpoint: &Endpoint, leased: &LeasedWebhook) -> 
     let LeasedWebhook { id, epoch, rung, .. } = *leased;
     let reply = endpoint.post.send(&leased.event_id, ctx.clock.now(), &leased.body).await;
     let next = judge(reply, usize::try_from(rung).unwrap_or(usize::MAX), &endpoint.ladder);
+    let holds_back = matches!(next, Next::Gone | Next::Again { pause: Some(_), .. });
+    if holds_back {
+        endpoint.hold_back();
+    }
     let (status, error) = match reply {
         Reply::Status { status, .. } => (Some(i32::from(status)), (next != Next::Delivered).then_some("status")),
         Reply::Silence(word) => (None, Some(word)),
     };
     let attempted = Attempted { endpoint: &endpoint.name, id, epoch, rung, status, error, next };
     let is_ours = ctx.store.end_webhook(&attempted).await?;
+    if holds_back {
+        // Also what was leased before this was written down.
+        endpoint.hold_back();
+    }
     let name = &endpoint.name;
     if is_ours {
         tell(name, id, next, status, error);
@@ -134,29 +157,42 @@ const fn outcome(next: Next) -> Delivery {
     }
 }
 
-/// Sends what is due when a command ends that has no daemon beside it, for `longest` at most: what its last decisions said need
-/// not wait for the next run.
+/// Gives back a leased message that is not sent after all.
+pub async fn give_back(ctx: &Ctx, endpoint: &Endpoint, leased: &LeasedWebhook) {
+    if let Err(error) = ctx.store.give_back_webhook(leased.id, leased.epoch).await {
+        tracing::debug!(endpoint = %endpoint.name, %error, "a lease is left to run out");
+    }
+}
+
+/// Sends what is due when a command ends that has no daemon beside it: what its last decisions said need not wait for the next
+/// run. After the first attempts none is begun that could last past `longest`.
 pub async fn last_round(ctx: &Ctx, longest: Duration) {
     let round = ctx.endpoints.values().map(|endpoint| async move {
         let begun = Instant::now();
-        let limit = i64::try_from(endpoint.concurrency).unwrap_or(1);
-        while begun.elapsed().saturating_add(endpoint.timeout) < longest {
-            let leased = match ctx.store.claim_webhooks(&endpoint.name, limit, &ctx.owner, endpoint.lease).await {
-                Ok(leased) => leased,
+        let mut is_first = true;
+        while std::mem::take(&mut is_first) || begun.elapsed().saturating_add(endpoint.timeout) < longest {
+            let leased = Instant::now();
+            let claimed = ctx.store.claim_webhooks(&endpoint.name, endpoint.batch, &ctx.owner, endpoint.lease).await;
+            let claimed = match claimed {
+                Ok(claimed) => claimed,
                 Err(error) => {
                     tracing::warn!(endpoint = %endpoint.name, %error, "webhooks that are due wait for the next run");
                     return;
                 }
             };
-            if leased.is_empty() {
+            if claimed.is_empty() {
                 return;
             }
-            for sent in futures::future::join_all(leased.iter().map(|one| deliver(ctx, endpoint, one))).await {
-                if let Err(error) = sent {
+            let each = (0_u32..).zip(&claimed).map(|(n, one)| async move {
+                tokio::time::sleep(endpoint.spacing.saturating_mul(n)).await;
+                if !endpoint.covers(leased) {
+                    give_back(ctx, endpoint, one).await;
+                } else if let Err(error) = deliver(ctx, endpoint, one).await {
                     tracing::warn!(endpoint = %endpoint.name, %error, "what came of a message could not be written down");
                 }
-            }
-            tokio::time::sleep(endpoint.spacing.saturating_mul(u32::try_from(leased.len()).unwrap_or(1))).await;
+            });
+            futures::future::join_all(each).await;
+            tokio::time::sleep(endpoint.spacing).await;
         }
     });
     futures::future::join_all(round).await;

@@ -77,19 +77,23 @@ pub fn bus() -> Bus {
 
 async fn handle(command: Command, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
     let ctx = Arc::clone(&ctx);
+    carry_out(&ctx, command.run_id, ctx.limits.deadline.saturating_add(GRACE)).await
+}
+
+/// Takes a run and does it, for `limit` at most; does nothing where somebody has it or it has ended.
+pub(super) async fn carry_out(ctx: &Arc<Ctx>, run_id: i64, limit: Duration) -> Result<(), BoxDynError> {
     // A process that ends takes nothing; the calendar of another one finds the run.
     if ctx.stop.is_cancelled() {
         return Ok(());
     }
-    let Some(run) = ctx.store.take_run(command.run_id, SILENT_MAX).await? else { return Ok(()) };
+    let Some(run) = ctx.store.take_run(run_id, SILENT_MAX).await? else { return Ok(()) };
     let begun = Instant::now();
-    let limit = ctx.limits.deadline.saturating_add(GRACE);
     let span = tracing::info_span!("run", trace_id = %TraceId::new(), job = run.job, slot = run.slot, run = run.id);
-    let ended = guard(limit, alive(&ctx, &run).instrument(span)).await;
+    let ended = guard(limit, alive(ctx, &run).instrument(span)).await;
     let (outcome, said) = match &ended {
         Ok(true) => (JobOutcome::Done, None),
         // It was not done, because the process is told to end: that is no end of the run.
-        Ok(false) if ctx.stop.is_cancelled() => return give_back(&ctx, &run, "the process ended").await,
+        Ok(false) if ctx.stop.is_cancelled() => return give_back(ctx, &run, "the process ended").await,
         Ok(false) => (JobOutcome::Incomplete, None),
         Err(error) => (JobOutcome::Failed, Some(error.to_string())),
     };
@@ -98,7 +102,7 @@ async fn handle(command: Command, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError
     }
     match said {
         None => Ok(()),
-        Some(error) => give_back(&ctx, &run, &error).await,
+        Some(error) => give_back(ctx, &run, &error).await,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod cancels;
 pub mod commands;
 pub mod error;
 pub mod guard;
+pub mod house;
 pub mod refunds;
 mod rest;
 pub mod schedule;

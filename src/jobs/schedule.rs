@@ -17,7 +17,7 @@ use crate::{
         commands::{ATTEMPTS_MAX, SILENT_MAX, push},
     },
     store::{
-        self, StoreError,
+        self, StoreError, Tx,
         slots::{self, Patience},
     },
 };
@@ -26,6 +26,8 @@ use crate::{
 const CATCH_UP_MAX: usize = 31;
 /// A slot this old is missed, not due.
 const DUE_WITHIN: TimeDelta = TimeDelta::minutes(2);
+/// How far back the first slot of a job may lie that nobody watches every minute.
+const FIRST_WITHIN: TimeDelta = TimeDelta::days(1);
 /// What makes a run lost.
 const PATIENCE: Patience = Patience { queued: Duration::from_mins(1), running: SILENT_MAX, attempts_max: ATTEMPTS_MAX };
 /// Once a minute, at its start.
@@ -56,22 +58,26 @@ async fn rescue(ctx: &Ctx) {
 
 async fn look(ctx: &Ctx, job: &str, schedule: &Schedule) -> Result<(), BoxDynError> {
     let now = ctx.store.now().await?;
-    let last = ctx.store.last_slot(job).await?.and_then(|slot| DateTime::parse_from_rfc3339(&slot).ok());
-    let after = last.map_or_else(|| now.checked_sub_signed(DUE_WITHIN).unwrap_or(now), |slot| slot.with_timezone(&Utc));
+    let after = last_slot(ctx, job).await?.unwrap_or_else(|| now.checked_sub_signed(DUE_WITHIN).unwrap_or(now));
     for slot in due_slots(schedule, after, now) {
         enqueue(ctx, job, slot).await?;
     }
     Ok(())
 }
 
-/// The slots after `after` up to `now` that are to be run.
-fn due_slots(schedule: &Schedule, after: DateTime<Utc>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+fn slots_between(schedule: &Schedule, after: DateTime<Utc>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let mut slots = Vec::new();
     let mut at = after;
     while let Some(next) = schedule.next_after(at).filter(|next| *next <= now) {
         slots.push(next);
         at = next;
     }
+    slots
+}
+
+/// The slots after `after` up to `now` that are to be run.
+fn due_slots(schedule: &Schedule, after: DateTime<Utc>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let mut slots = slots_between(schedule, after, now);
     match schedule.missed {
         Missed::CatchUp => {
             let left_out = slots.len().saturating_sub(CATCH_UP_MAX);
@@ -84,16 +90,50 @@ fn due_slots(schedule: &Schedule, after: DateTime<Utc>, now: DateTime<Utc>) -> V
     }
 }
 
+/// The slots of which nobody made a run, for one who looks now and then and not every minute: all that are caught up, of
+/// others the newest, and of a job that never ran the newest of the last day.
+fn slots_left(schedule: &Schedule, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let after = last.unwrap_or_else(|| now.checked_sub_signed(FIRST_WITHIN).unwrap_or(now));
+    let mut slots = slots_between(schedule, after, now);
+    let most = if schedule.missed == Missed::CatchUp && last.is_some() { CATCH_UP_MAX } else { 1 };
+    slots.split_off(slots.len().saturating_sub(most))
+}
+
 async fn enqueue(ctx: &Ctx, job: &str, slot: DateTime<Utc>) -> Result<(), BoxDynError> {
-    let params = serde_json::json!({ "day": BusinessDay::yesterday(slot).to_string() });
     let mut tx = ctx.store.begin().await?;
-    let Some(run) = store::runs::begin(&mut tx, job, &slot.to_rfc3339(), &params, "queued", "schedule").await? else {
-        return Ok(());
-    };
-    push(&mut tx, run.id).await?;
+    let Some(run) = begin(&mut tx, job, slot).await? else { return Ok(()) };
+    push(&mut tx, run).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    tracing::info!(job, %slot, run = run.id, "a slot has come");
+    tracing::info!(job, %slot, run, "a slot has come");
     Ok(())
+}
+
+/// Takes a slot; the run's id, or `None` where somebody has it.
+async fn begin(tx: &mut Tx, job: &str, slot: DateTime<Utc>) -> Result<Option<i64>, StoreError> {
+    let params = serde_json::json!({ "day": BusinessDay::yesterday(slot).to_string() });
+    let run = store::runs::begin(tx, job, &slot.to_rfc3339(), &params, "queued", "schedule").await?;
+    Ok(run.map(|run| run.id))
+}
+
+/// Runs of these jobs that nobody does: slots that have come, taken here, and runs that lost their worker. No command is made for
+/// them: the caller carries them out, and the calendar of a daemon finds those that he does not.
+pub(super) async fn left_over(ctx: &Ctx, jobs: &[&str]) -> Result<Vec<i64>, BoxDynError> {
+    let now = ctx.store.now().await?;
+    let mut tx = ctx.store.begin().await?;
+    let lost = slots::find_lost(&mut tx, jobs, PATIENCE).await?;
+    let mut runs: Vec<i64> = lost.iter().filter(|run| !run.given_up).map(|run| run.id).collect();
+    for (job, schedule) in ctx.schedules.iter().filter(|(job, _)| jobs.contains(&job.as_str())) {
+        for slot in slots_left(schedule, last_slot(ctx, job).await?, now) {
+            runs.extend(begin(&mut tx, job, slot).await?);
+        }
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(runs)
+}
+
+async fn last_slot(ctx: &Ctx, job: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let slot = ctx.store.last_slot(job).await?.and_then(|slot| DateTime::parse_from_rfc3339(&slot).ok());
+    Ok(slot.map(|slot| slot.with_timezone(&Utc)))
 }
 
 /// Runs whose command or worker is gone get a new command: a slot that was used is a run that is done.
@@ -148,5 +188,15 @@ mod tests {
         assert_eq!(slots, [at("2026-11-17T23:00:00Z"), at("2026-11-18T23:00:00Z"), at("2026-11-19T23:00:00Z")]);
         assert_eq!(due_slots(&daily(Missed::Skip), after, now), [at("2026-11-19T23:00:00Z")]);
         assert!(due_slots(&daily(Missed::Skip), after, at("2026-11-19T22:59:00Z")).is_empty());
+    }
+
+    #[test]
+    fn who_looks_now_and_then_takes_what_is_left_however_late() {
+        let (after, now) = (at("2026-11-16T23:00:00Z"), at("2026-11-19T23:14:00Z"));
+        let all = [at("2026-11-17T23:00:00Z"), at("2026-11-18T23:00:00Z"), at("2026-11-19T23:00:00Z")];
+        assert_eq!(slots_left(&daily(Missed::CatchUp), Some(after), now), all);
+        assert_eq!(slots_left(&daily(Missed::Skip), Some(after), now), all[2..], "the newest, and not all");
+        assert_eq!(slots_left(&daily(Missed::CatchUp), None, now), all[2..], "a first run catches up nothing");
+        assert!(slots_left(&daily(Missed::CatchUp), Some(all[2]), now).is_empty());
     }
 }

@@ -50,6 +50,10 @@ impl Fetcher {
             }
             if let Some(due) = self.held.pop_front() {
                 tokio::time::sleep_until(self.free_at).await;
+                if !due.endpoint.covers(due.leased) {
+                    webhooks::give_back(&self.ctx, &due.endpoint, &due.webhook).await;
+                    continue;
+                }
                 let begun = tokio::time::Instant::now();
                 self.free_at = begun.checked_add(self.endpoint.spacing).unwrap_or(begun);
                 let LeasedWebhook { id, epoch, .. } = due.webhook;
@@ -61,10 +65,9 @@ impl Fetcher {
     }
 
     async fn claim(&mut self) {
-        let Endpoint { name, concurrency, lease, .. } = &*self.endpoint;
+        let Endpoint { name, batch, lease, .. } = &*self.endpoint;
         let leased = Instant::now();
-        let limit = i64::try_from(*concurrency).unwrap_or(1);
-        match self.ctx.store.claim_webhooks(name, limit, &self.ctx.owner, *lease).await {
+        match self.ctx.store.claim_webhooks(name, *batch, &self.ctx.owner, *lease).await {
             Ok(claimed) => {
                 let due = |webhook| Due { endpoint: Arc::clone(&self.endpoint), webhook, leased };
                 self.held = claimed.into_iter().map(due).collect();
@@ -78,12 +81,16 @@ impl Fetcher {
 }
 
 async fn step(due: Due, ctx: Data<Arc<Ctx>>) -> Result<(), BoxDynError> {
+    let ctx = Arc::clone(&ctx);
     // What is not begun now is begun by whoever leases it next.
-    if ctx.stop.is_cancelled() || !due.endpoint.covers(due.leased) {
+    if ctx.stop.is_cancelled() {
+        return Ok(());
+    }
+    if !due.endpoint.covers(due.leased) {
+        webhooks::give_back(&ctx, &due.endpoint, &due.webhook).await;
         return Ok(());
     }
     let limit = due.endpoint.lease;
-    let ctx = Arc::clone(&ctx);
     guard(limit, async move {
         let span = tracing::info_span!("webhook", trace_id = %TraceId::new(), endpoint = %due.endpoint.name);
         let sent = webhooks::deliver(&ctx, &due.endpoint, &due.webhook).instrument(span).await;

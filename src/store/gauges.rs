@@ -58,7 +58,7 @@ enum Given {
     Flags,
     /// `$1` endpoints.
     Endpoints,
-    /// `$1` jobs.
+    /// `$1` jobs, `$2` accounts.
     Jobs,
     /// No parameter.
     Nothing,
@@ -191,9 +191,14 @@ select endpoint, count(*) from rekon.webhooks where state = 'dead' and endpoint 
 const WEBHOOK_DISABLED: &str = "-- store::gauges::webhook_disabled
 select endpoint, 1::bigint from rekon.webhook_endpoints where endpoint = any($1) and disabled_at is not null";
 
+// A reconciliation of everything has done its work once each of its rows was asked: fresh payments always have a further look to come.
 const RUN_LAST_SUCCESS: &str = "-- store::gauges::run_last_success
-select job, extract(epoch from max(finished_at))::bigint
-  from rekon.runs where job = any($1) and state = 'done' and finished_at is not null group by job";
+select job, extract(epoch from max(finished_at))::bigint from rekon.runs
+ where job = any($1) and finished_at is not null
+   and case when job <> 'reconcile' then state = 'done'
+            else params @> jsonb_build_object('unsettled', true, 'accounts', to_jsonb($2::text[]))
+             and (state = 'done' or state = 'incomplete' and (report->>'asked')::bigint >= (report->>'must_ask')::bigint) end
+ group by job";
 
 const INVARIANTS: &str = "-- store::gauges::invariants
 select invariant, count(*) from rekon.violations group by invariant";
@@ -229,7 +234,7 @@ async fn read(tx: &mut Tx, statement: &Statement, scope: &GaugeScope) -> Result<
         Given::AccountsAndRest => query.bind(&scope.accounts).bind(UNCONFIGURED),
         Given::Flags => query.bind(&scope.accounts).bind(UNCONFIGURED).bind(&scope.flags).bind(UNFLAGGED),
         Given::Endpoints => query.bind(&scope.endpoints),
-        Given::Jobs => query.bind(c::JOBS),
+        Given::Jobs => query.bind(c::JOBS).bind(&scope.accounts),
         Given::Nothing => query,
     };
     let width = statement.metric.labels.len();

@@ -237,17 +237,22 @@ pub async fn wake_rows(tx: &mut Tx, transaction_ids: &[i64]) -> Result<(), Store
     Ok(())
 }
 
-/// What left, for one cause or for all, and what came in lately. Call it under the account's control row, so that no two reservations count alike.
-pub async fn flow(tx: &mut Tx, account: &str, cause: Option<Flag>) -> Result<Flow, StoreError> {
+/// What left lately, for one cause or for all, and, `with_income`, what came in; else that is 0. Call it under the account's control
+/// row, so that no two reservations count alike.
+pub async fn flow(tx: &mut Tx, account: &str, cause: Option<Flag>, with_income: bool) -> Result<Flow, StoreError> {
     let out = sqlx::query(OUTGO).bind(account).bind(cause.map(Flag::as_str)).fetch_one(&mut **tx).await?;
-    let income = sqlx::query(INCOME).bind(account).fetch_one(&mut **tx).await?;
+    let (mut hour_in, mut day_in) = (Sen::ZERO, Sen::ZERO);
+    if with_income {
+        let income = sqlx::query(INCOME).bind(account).fetch_one(&mut **tx).await?;
+        (hour_in, day_in) = (sen(&income, "hour_sen")?, sen(&income, "day_sen")?);
+    }
     Ok(Flow {
         hour_count: out.try_get("hour_count")?,
         hour_out: sen(&out, "hour_sen")?,
         day_count: out.try_get("day_count")?,
         day_out: sen(&out, "day_sen")?,
-        hour_in: sen(&income, "hour_sen")?,
-        day_in: sen(&income, "day_sen")?,
+        hour_in,
+        day_in,
     })
 }
 

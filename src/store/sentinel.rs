@@ -50,9 +50,9 @@ pub struct Violation {
     pub what: String,
 }
 
-// One replica makes the pass; one that dies in it loses nothing but this pass.
+// One replica makes the pass; one that dies in it loses nothing but this pass. Who made the last one may make the next before its time.
 const TURN: &str = "-- store::sentinel::turn
-update rekon.sentinel set passes = passes + 1, next_at = clock_timestamp() + $1::interval where next_at <= clock_timestamp()
+update rekon.sentinel set passes = passes + 1, next_at = clock_timestamp() + $1::interval where next_at <= clock_timestamp() or passes = $2
 returning passes, new_from, behind_id";
 
 // A transaction that is open now may yet commit an earlier entry: what is new overlaps, and the slow look finds the rest.
@@ -86,9 +86,9 @@ const VIOLATIONS: &str = "-- store::sentinel::violations
 select invariant, account, transaction_id, what from rekon.violations order by first_at, invariant, account, transaction_id limit $1";
 
 impl Store {
-    /// The next pass, if one is due and nobody else makes it; another one is due after `every`.
-    pub async fn sentinel_turn(&self, every: Duration) -> Result<Option<Turn>, StoreError> {
-        let row = sqlx::query(TURN).bind(interval(every)).fetch_optional(self.pool()).await?;
+    /// The next pass, if one is due and nobody else makes it, or if pass `mine` was the last; another one is due after `every`.
+    pub async fn sentinel_turn(&self, every: Duration, mine: Option<i64>) -> Result<Option<Turn>, StoreError> {
+        let row = sqlx::query(TURN).bind(interval(every)).bind(mine).fetch_optional(self.pool()).await?;
         row.map(|row| {
             Ok(Turn {
                 pass: row.try_get("passes")?,

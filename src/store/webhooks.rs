@@ -85,16 +85,20 @@ on conflict (endpoint) do update set disabled_at = coalesce(e.disabled_at, exclu
 const RELEASE: &str = "-- store::webhooks::release
 update rekon.webhooks set lease_owner = null, lease_until = null where next_at is not null and lease_owner = $1 and lease_until is not null";
 
+const GIVE_BACK: &str = "-- store::webhooks::give_back
+update rekon.webhooks set lease_owner = null, lease_until = null where id = $1 and lease_epoch = $2 and next_at is not null";
+
 const PRUNE: &str = "-- store::webhooks::prune
 delete from rekon.webhooks where id in (
   (select id from rekon.webhooks where state = 'delivered' and delivered_at < clock_timestamp() - $1::interval limit $3)
   union all
   (select id from rekon.webhooks where state = 'dead' and dead_at < clock_timestamp() - $2::interval limit $3))";
 
-// An endpoint that is disabled, or that no configuration names any more, must not keep its messages for ever.
+// An endpoint that is disabled, or that no configuration names any more, must not keep its messages for ever. A replay makes a
+// message due anew, however old it is.
 const GIVE_UP: &str = "-- store::webhooks::give_up
 update rekon.webhooks set state = 'dead', dead_at = clock_timestamp(), next_at = null, last_error = 'never_sent', lease_owner = null, lease_until = null
- where id in (select id from rekon.webhooks where state = 'pending' and greatest(created_at, last_attempt_at) < clock_timestamp() - $1::interval
+ where id in (select id from rekon.webhooks where state = 'pending' and next_at < clock_timestamp() - $1::interval
                limit $2 for update skip locked)";
 
 /// Writes messages in the caller's transaction; their journal entries must have been written in it before.
@@ -183,13 +187,19 @@ impl Store {
         Ok(sqlx::query(RELEASE).bind(owner).execute(self.pool()).await?.rows_affected())
     }
 
+    /// Gives back one lease.
+    pub async fn give_back_webhook(&self, id: i64, epoch: i64) -> Result<(), StoreError> {
+        sqlx::query(GIVE_BACK).bind(id).bind(epoch).execute(self.pool()).await?;
+        Ok(())
+    }
+
     /// Deletes messages that were delivered `keep` ago, and dead letters `keep_dead` old; at most `limit` of each.
     pub async fn prune_webhooks(&self, keep: Duration, keep_dead: Duration, limit: i64) -> Result<u64, StoreError> {
         let query = sqlx::query(PRUNE).bind(interval(keep)).bind(interval(keep_dead)).bind(limit);
         Ok(query.execute(self.pool()).await?.rows_affected())
     }
 
-    /// Makes dead letters of messages that nobody has tried to send for `keep`, at most `limit`.
+    /// Makes dead letters of messages that have been due for `keep` and that nobody has tried to send, at most `limit`.
     pub async fn give_up_webhooks(&self, keep: Duration, limit: i64) -> Result<u64, StoreError> {
         Ok(sqlx::query(GIVE_UP).bind(interval(keep)).bind(limit).execute(self.pool()).await?.rows_affected())
     }

@@ -202,8 +202,8 @@ const WORKER: Label = Label { name: "worker", words: Words::Own(&["check", "refu
 const ROUTE: Label = Label { name: "route", words: Words::Routes };
 const METHOD: Label = Label { name: "method", words: Words::Methods };
 
-/// The jobs on the calendar, as `runs.job` names them.
-pub const JOBS: &[&str] = &["daily", "prune", "seal"];
+/// The jobs on the calendar and the reconciliation that somebody asks for, as `runs.job` names them.
+pub const JOBS: &[&str] = &["daily", "prune", "reconcile", "seal"];
 
 /// The rules that the invariant sentinel proves, pass by pass; `docs/invariants.md` says what each one means.
 pub const INVARIANTS: &[&str] = &[
@@ -363,7 +363,7 @@ catalogue! {
     WEBHOOK_DISABLED = "rekon_webhook_endpoint_disabled" Kind::DatabaseGauge, [ENDPOINT],
         "1 since the endpoint answered 410 Gone: nothing is sent to it.";
     RUN_LAST_SUCCESS = "rekon_run_last_success_timestamp_seconds" Kind::DatabaseGauge, [JOB],
-        "When a calendar job last ended well, in seconds since 1970; 0 when it never has.";
+        "When a job last ended well, in seconds since 1970; 0 when it never has. `reconcile`: a reconciliation of everything that asked about each of its rows.";
     INVARIANT_VIOLATIONS = "rekon_invariant_violations" Kind::DatabaseGauge,
         [Label { name: "invariant", words: Words::Own(INVARIANTS) }],
         "Rows that break a rule of money, as the sentinel last saw them. Anything but 0 is an emergency.";

@@ -1,4 +1,4 @@
-//! Probes, metrics, providers' notifications and the API over HTTP; later the console. No SQL text and no provider calls.
+//! Probes, metrics, providers' notifications and the API over HTTP. The console is not there yet. No SQL text and no provider calls.
 //!
 //! [`bind`] takes the address before anything else starts, so that a taken one is said at once; [`serve`] answers on it
 //! from the first moment on, also while the database is not there yet.

@@ -1,5 +1,6 @@
 //! The views for business intelligence: what they add up to, and that their role reads them and nothing else.
 
+use rekon::sim::Answer;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::{
@@ -46,6 +47,27 @@ async fn a_day_adds_up_in_wib_whatever_the_session_s_zone() {
     assert_eq!(db.text("select pg_typeof(amount) from rekon.bi_transactions limit 1").await, "numeric");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_in_dollars_is_added_to_no_rupiah() {
+    let shop = Shop::open(SAFE, SHORT_TIMES).await;
+    let dollars = vec![Answer { currency: "USD".to_owned(), ..Answer::paid() }];
+    let foreign = shop.expect(payment("INV-1", 1_000).answering(dollars), &[]).await;
+    let ours = shop.expect(payment("INV-2", 2_500), &[]).await;
+    let work = shop.work().await;
+    shop.until(&Shop::end_of(foreign), "held{currency}").await;
+    shop.until(&Shop::end_of(ours), "paid{}").await;
+    work.stop().await;
+    // The table says what the provider named.
+    assert_eq!(
+        shop.db.text("select paid_amount from rekon.transactions where partner_reference_no = 'INV-1'").await,
+        "1000.00"
+    );
+    let row = "select concat_ws(' ', coalesce(paid_amount::text, '-'), kept_amount, is_foreign) from rekon.bi_transactions where partner_reference_no = 'INV-1'";
+    assert_eq!(shop.db.text(row).await, "- 0 t");
+    let day = "select concat_ws(' ', sum(expected_rows), sum(exception_rows), sum(paid_rows), sum(paid_amount), sum(foreign_rows)) from rekon.bi_days";
+    assert_eq!(shop.db.text(day).await, "2 1 1 2500.00 1");
+}
+
 #[tokio::test]
 async fn every_column_says_what_it_is_and_none_is_about_a_person() {
     let db = TestDb::new().await;
@@ -61,11 +83,11 @@ async fn every_column_says_what_it_is_and_none_is_about_a_person() {
     assert_eq!(
         db.text(&columns("bi_transactions")).await,
         "account partner_reference_no direction currency amount order_status state flags paid_amount fee_amount refunded_amount refunded_outside \
-         kept_amount is_exception created_at created_day expires_at paid_at paid_day checks last_checked_at"
+         kept_amount is_exception created_at created_day expires_at paid_at paid_day checks last_checked_at is_foreign"
     );
     assert_eq!(
         db.text(&columns("bi_days")).await,
-        "day account direction expected_rows expected_amount open_rows exception_rows paid_rows paid_amount fee_amount returned_amount"
+        "day account direction expected_rows expected_amount open_rows exception_rows paid_rows paid_amount fee_amount returned_amount foreign_rows"
     );
 }
 

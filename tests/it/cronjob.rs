@@ -1,6 +1,8 @@
 //! The cron job's way of running, by the real program and without any daemon that works: runs with a short deadline, one after the
 //! other, each going on where the one before ended, and beside them a process that only answers HTTP.
 
+use std::time::Duration;
+
 use rekon::sim::{Answer, Fault, RefundBehaviour, Service, SimPayment};
 
 use crate::support::{
@@ -62,8 +64,8 @@ async fn runs_alone_bring_every_row_to_its_end_over_second_looks_and_lost_answer
             "{reference} was looked at twice before"
         );
     }
-    let by_runs = "select bool_and(requested_by <> 'schedule') from rekon.runs";
-    assert_eq!(shop.db.text(by_runs).await, "true", "no calendar was at work");
+    let by_calendar = "select coalesce(string_agg(distinct job, ' '), '') from rekon.runs where requested_by = 'schedule' and job not in ('seal', 'prune')";
+    assert_eq!(shop.db.text(by_calendar).await, "", "no calendar was at work");
     assert_eq!(answering.terminate().await.code, Some(0));
     let mut again = Daemon::spawn_roles("http", &shop.config_text, &env);
     again.wait_for_status("/readyz", 200).await;
@@ -78,4 +80,96 @@ async fn runs_alone_bring_every_row_to_its_end_over_second_looks_and_lost_answer
         assert!(shown.contains(&line), "{line}\n{shown}");
     }
     assert_eq!(again.terminate().await.code, Some(0));
+}
+
+/// Waits until the process shows this line; gauges are read every few seconds.
+async fn shows(answering: &mut Daemon, line: &str) {
+    let mut shown = String::new();
+    for _ in 0..120 {
+        shown = answering.wait_for_status("/metrics", 200).await;
+        if shown.lines().any(|found| found == line) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    panic!("{line} is never shown\n{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_alone_prove_seal_and_prune_and_one_that_did_not_come_is_seen() {
+    let more =
+        "[jobs.sentinel]\nevery = \"100ms\"\n[jobs.seal]\ncron = \"* * * * *\"\n[jobs.prune]\ncron = \"* * * * *\"\n";
+    let shop = Shop::open(LINES, &format!("{SHORT_TIMES}{more}")).await;
+    let (env, db) = (shop.env(), &shop.db);
+    let mut answering = Daemon::spawn_roles("http", &shop.config_text, &env);
+    answering.wait_for_status("/readyz", 200).await;
+    let never = |job: &str| format!("rekon_run_last_success_timestamp_seconds{{calendar_job=\"{job}\"}} 0");
+    shows(&mut answering, "rekon_sentinel_pass_timestamp_seconds 0").await;
+    shows(&mut answering, &never("reconcile")).await;
+    db.run("insert into rekon.runs (job, slot, state, finished_at) values ('daily', 'old', 'done', now() - interval '500 days')").await;
+    // A run of the calendar whose worker died long ago is taken up.
+    db.run("insert into rekon.runs (job, slot, state, requested_by, params, attempts, heartbeat_at) values
+            ('seal', '2026-11-01T20:00:00+00:00', 'running', 'schedule', '{\"day\": \"2026-11-01\"}', 1, now() - interval '1 day')").await;
+    shop.expect(payment("EXACT", vec![Answer::paid()]), &[]).await;
+    let ended = Daemon::command("reconcile", &shop.config_text, &env).end().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert_eq!(db.text("select count(*) from rekon.seals where day = '2026-11-01'").await, "1", "{}", ended.said);
+    assert_eq!(db.text("select count(*) > 1 from rekon.seals").await, "true", "and a day whose slot had come");
+    assert_eq!(db.text("select count(*) from rekon.runs where slot = 'old'").await, "0", "it pruned");
+    assert_eq!(db.text("select bool_and(state = 'done') from rekon.runs").await, "true");
+    assert_eq!(db.text("select bool_and(attempts = 1) from rekon.runs where job = 'prune'").await, "true", "once each");
+    // The last pass saw what the run had written: nothing was settled after it.
+    let last = "select s.passed_at > max(j.at) from rekon.sentinel s, rekon.journal j group by s.passed_at";
+    assert_eq!(db.text(last).await, "true");
+    for (name, sql) in [
+        ("rekon_sentinel_pass_timestamp_seconds", "select passed_at from rekon.sentinel"),
+        (
+            "rekon_run_last_success_timestamp_seconds{calendar_job=\"reconcile\"}",
+            "select max(finished_at) from rekon.runs where job = 'reconcile'",
+        ),
+        (
+            "rekon_run_last_success_timestamp_seconds{calendar_job=\"seal\"}",
+            "select max(finished_at) from rekon.runs where job = 'seal'",
+        ),
+        (
+            "rekon_run_last_success_timestamp_seconds{calendar_job=\"prune\"}",
+            "select max(finished_at) from rekon.runs where job = 'prune'",
+        ),
+    ] {
+        let at = db.text(&format!("select extract(epoch from ({sql}))::bigint")).await;
+        shows(&mut answering, &format!("{name} {at}")).await;
+    }
+    // Nobody came for an hour.
+    db.run("update rekon.runs set finished_at = finished_at - interval '1 hour' where job = 'reconcile'").await;
+    let at =
+        db.text("select extract(epoch from max(finished_at))::bigint from rekon.runs where job = 'reconcile'").await;
+    shows(&mut answering, &format!("rekon_run_last_success_timestamp_seconds{{calendar_job=\"reconcile\"}} {at}"))
+        .await;
+    assert_eq!(answering.terminate().await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_money_that_is_broken_between_two_runs_stops_the_refunds_of_the_next() {
+    let shop =
+        Shop::open(LINES, &format!("{SHORT_TIMES}[jobs.sentinel]\nevery = \"100ms\"\n[log]\nformat = \"json\"\n"))
+            .await;
+    let (env, db) = (shop.env(), &shop.db);
+    shop.expect(payment("EXACT", vec![Answer::paid()]), &[]).await;
+    let ended = Daemon::command("reconcile", &shop.config_text, &env).end().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    db.run("set session_replication_role = replica; update rekon.facts set amount = amount + 1; set session_replication_role = default").await;
+    let id = shop.expect(overpaid("MORE", vec![]), &[]).await;
+    let arguments = ["reconcile", "--deadline", "5s"];
+    let ended = Daemon::run(&arguments, &shop.config_text, &env).end().await;
+    assert!(ended.said.contains("no refund leaves the account"), "{}", ended.said);
+    assert_eq!(db.text(&Shop::end_of(id)).await, "paid{overpaid,refund_blocked}", "{}", ended.said);
+    let stopped = "select refunds_stopped like 'the rule facts_as_written is broken%' from rekon.account_controls";
+    assert_eq!(db.text(stopped).await, "true");
+    let returned = shop.sim.world().book_entry("", "MORE").expect("it is there").returned.len();
+    assert_eq!(returned, 0, "nothing left");
+    let mut answering = Daemon::spawn_roles("http", &shop.config_text, &env);
+    answering.wait_for_status("/readyz", 200).await;
+    shows(&mut answering, "rekon_refunds_stopped{account=\"doku-main\"} 1").await;
+    shows(&mut answering, "rekon_invariant_violations{invariant=\"facts_as_written\"} 1").await;
+    assert_eq!(answering.terminate().await.code, Some(0));
 }

@@ -264,6 +264,37 @@ fn every_alert_leads_to_a_runbook_that_exists() {
     }
 }
 
+/// The overlay's patch is `grafana/alerts/rekon-cronjob.rules.yaml` on the rule of the name that it says.
+#[test]
+fn the_cronjob_s_rules_take_the_places_of_those_they_name() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("grafana/alerts/rekon-cronjob.rules.yaml")).expect("the rules");
+    let rules: Value = serde_yaml_ng::from_str(&text).expect("it is YAML");
+    let wanted = rules["groups"][0]["rules"].as_sequence().expect("rules").clone();
+    let base = documents("k8s/base/prometheusrule.yaml").remove(0);
+    let overlay = &documents("k8s/overlays/cronjob/kustomization.yaml")[0];
+    assert_eq!(overlay["patches"][1]["target"]["kind"], "PrometheusRule");
+    let patch: Value = serde_yaml_ng::from_str(overlay["patches"][1]["patch"].as_str().unwrap()).expect("a patch");
+    let steps = patch.as_sequence().expect("steps");
+    assert_eq!(steps.len(), 2 * wanted.len());
+    for (pair, rule) in steps.chunks(2).zip(&wanted) {
+        let (test, replace) = (&pair[0], &pair[1]);
+        assert_eq!((&test["op"], &replace["op"]), (&Value::from("test"), &Value::from("replace")));
+        let place = replace["path"].as_str().expect("a path");
+        assert_eq!(test["path"].as_str(), Some(format!("{place}/alert").as_str()));
+        let index: usize = place.strip_prefix("/spec/groups/0/rules/").expect("a rule").parse().expect("a number");
+        assert_eq!(base["spec"]["groups"][0]["rules"][index]["alert"], test["value"], "{place}");
+        assert_eq!(&replace["value"], rule);
+        // What watches the calendar's daily run has nothing to watch here.
+        let gives_way = if test["value"] == "RekonDailyMissing" {
+            "RekonReconcileMissing"
+        } else {
+            test["value"].as_str().unwrap()
+        };
+        assert_eq!(rule["alert"], gives_way);
+    }
+}
+
 /// Every alert, probe and signal there is has its line.
 #[test]
 fn the_table_of_operations_is_complete() {
@@ -271,7 +302,9 @@ fn the_table_of_operations_is_complete() {
     let manual = fs::read_to_string(root.join("docs/operations.md")).expect("the manual");
     let section = manual.split("\n## ").find(|s| s.starts_with("What says that it works")).expect("the section");
     let lines: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).collect();
-    let rules = fs::read_to_string(root.join("grafana/alerts/rekon.rules.yaml")).expect("the rules");
+    let rules = ["rekon", "rekon-cronjob"]
+        .map(|name| fs::read_to_string(root.join(format!("grafana/alerts/{name}.rules.yaml"))).expect("the rules"));
+    let rules = rules.concat();
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(alerts.len() > 20, "{}", alerts.len());
     for alert in alerts {

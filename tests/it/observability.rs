@@ -12,7 +12,7 @@ mod scaled;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use files::{Alert, Panel, alerts, boards, panels, read, targets};
+use files::{Alert, Panel, alerts, boards, cronjob_alerts, panels, read, targets};
 
 use promql::{Speech, speech};
 use rekon::telemetry::catalogue::{CATALOGUE, Kind, Metric};
@@ -77,7 +77,7 @@ fn placeholders(text: &str) -> Vec<String> {
 
 #[test]
 fn every_alert_speaks_of_metrics_and_labels_that_exist() {
-    for Alert { name, expr, summary, description, .. } in alerts() {
+    for Alert { name, expr, summary, description, .. } in alerts().into_iter().chain(cronjob_alerts()) {
         let shown: Vec<String> = placeholders(&format!("{summary} {description}"))
             .iter()
             .filter_map(|word| word.strip_prefix("$labels.").map(str::to_owned))
@@ -140,7 +140,7 @@ fn no_label_is_one_that_prometheus_writes() {
 fn gauges_of_the_database_are_never_summed_over_replicas() {
     let panels = panels();
     let of_panels = panels.iter().flat_map(|panel| targets(&panel.json)).map(|(expr, _)| expr);
-    for expr in of_panels.chain(alerts().into_iter().map(|alert| alert.expr)) {
+    for expr in of_panels.chain(alerts().into_iter().chain(cronjob_alerts()).map(|alert| alert.expr)) {
         for (name, _) in speech(&expr).series {
             if metric_of(&name).is_some_and(|metric| matches!(metric.kind, Kind::DatabaseGauge)) {
                 let (before, _) = expr.split_once(&name).expect("it was found there");
@@ -153,9 +153,34 @@ fn gauges_of_the_database_are_never_summed_over_replicas() {
     }
 }
 
+/// Alerts that there are only where a CronJob runs alone.
+fn cronjob_only() -> Vec<Alert> {
+    let usual = alerts();
+    cronjob_alerts().into_iter().filter(|alert| !usual.iter().any(|known| known.name == alert.name)).collect()
+}
+
+/// Between two runs fifteen minutes pass in which nothing is asked and nothing proved.
+#[test]
+fn the_rules_of_the_cronjob_differ_in_their_patience_alone_and_wait_for_more_than_one_run() {
+    let usual = alerts();
+    for alert in cronjob_alerts() {
+        let Some(known) = usual.iter().find(|known| known.name == alert.name) else { continue };
+        assert_eq!((&alert.severity, &alert.runbook_url), (&known.severity, &known.runbook_url), "{}", alert.name);
+        let of = |alert: &Alert| speech(&alert.expr).series.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(of(&alert), of(known), "{}", alert.name);
+        let limit = alert.expr.rsplit("> ").next().and_then(|number| number.parse::<u32>().ok()).unwrap_or_default();
+        let minutes = alert.held_for.strip_suffix('m').and_then(|m| m.parse::<u32>().ok()).expect("minutes");
+        assert!(limit + minutes * 60 > 2 * 15 * 60, "{} fires between two runs", alert.name);
+        let page = read(&alert.runbook_url);
+        assert!(page.contains("Where only a CronJob runs"), "{} does not say what differs", alert.runbook_url);
+    }
+    assert_eq!(cronjob_only().iter().map(|alert| alert.name.as_str()).collect::<Vec<_>>(), ["RekonReconcileMissing"]);
+}
+
 #[test]
 fn every_alert_has_its_runbook_with_all_sections_and_there_is_no_other() {
-    let alerts = alerts();
+    let mut alerts = alerts();
+    alerts.extend(cronjob_only());
     let names: BTreeSet<String> = alerts.iter().map(|alert| alert.name.clone()).collect();
     assert_eq!(names.len(), alerts.len(), "a name twice");
     let folder = files::root().join(RUNBOOKS);
@@ -188,7 +213,9 @@ fn every_command_in_a_runbook_a_panel_or_the_manual_exists() {
         .filter_map(|line| Some(line.strip_prefix("### `rekon ")?.strip_suffix('`')?.to_owned()))
         .collect();
     let mut texts: BTreeMap<String, String> = BTreeMap::from([("docs/metrics.md".into(), read("docs/metrics.md"))]);
-    texts.extend(alerts().into_iter().map(|alert| (alert.runbook_url.clone(), read(&alert.runbook_url))));
+    texts.extend(
+        alerts().into_iter().chain(cronjob_only()).map(|alert| (alert.runbook_url.clone(), read(&alert.runbook_url))),
+    );
     texts.extend(panels().into_iter().map(|p| (p.at, p.json["description"].as_str().unwrap_or_default().to_owned())));
     for (at, text) in texts {
         let commands = text.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("rekon "));
@@ -204,6 +231,7 @@ fn every_command_in_a_runbook_a_panel_or_the_manual_exists() {
 #[test]
 fn promtool_reads_the_rules_and_their_short_form() {
     prometheus::promtool(&["check", "rules", files::RULES]);
+    prometheus::promtool(&["check", "rules", files::CRONJOB_RULES]);
     let short = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(short.path(), scaled::rules()).expect("it is written");
     prometheus::promtool(&["check", "rules", &short.path().display().to_string()]);
@@ -223,12 +251,19 @@ fn the_rules_of_kubernetes_are_the_rules() {
 fn the_manual_says_when_to_act_as_the_alerts_do() {
     let manual = read("docs/metrics.md");
     let (_, section) = manual.split_once("## When to act\n").expect("the section");
+    let (section, of_cronjob) = section.split_once("### Where only a CronJob runs\n").expect("what differs there");
     let told: Vec<String> = section.lines().filter(|line| line.starts_with("| [")).map(str::to_owned).collect();
     let head = |alert: &Alert| {
         let Alert { name, expr, held_for, .. } = alert;
         format!("| [{name}](runbooks/{name}.md) | `{}` | {held_for} | ", expr.replace('|', "\\|"))
     };
     let alerts = alerts();
+    assert_eq!(told.len(), alerts.len());
+    for (row, alert) in told.iter().zip(&alerts) {
+        assert!(row.starts_with(&head(alert)), "\n{row}\nshould begin\n{}", head(alert));
+    }
+    let told: Vec<&str> = of_cronjob.lines().filter(|line| line.starts_with("| [")).collect();
+    let alerts = cronjob_alerts();
     assert_eq!(told.len(), alerts.len());
     for (row, alert) in told.iter().zip(&alerts) {
         assert!(row.starts_with(&head(alert)), "\n{row}\nshould begin\n{}", head(alert));

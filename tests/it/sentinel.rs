@@ -201,6 +201,9 @@ async fn a_table_larger_than_a_slice_is_looked_at_in_turns_and_new_rows_at_once(
         [(100, false, vec![]), (100, false, vec![150]), (51, true, vec![150, 250]), (102, false, vec![150, 250])]
     );
     let turn = Duration::from_mins(5);
-    assert!(db.store.sentinel_turn(turn).await.expect("the database answers").is_some());
-    assert!(db.store.sentinel_turn(turn).await.expect("the database answers").is_none(), "one replica makes a pass");
+    assert!(db.store.sentinel_turn(turn, None).await.expect("the database answers").is_some());
+    assert!(
+        db.store.sentinel_turn(turn, None).await.expect("the database answers").is_none(),
+        "one replica makes a pass"
+    );
 }

@@ -143,7 +143,7 @@ fn every_statement_that_prunes_takes_a_bounded_piece() {
     let pruning: Vec<_> = statements().into_iter().filter(|found| found.name.contains("prune")).collect();
     assert!(pruning.len() > 7, "{}", pruning.len());
     for statement in pruning {
-        assert!(statement.sql.contains("limit $2"), "{} deletes without a limit", statement.name);
+        assert!(statement.sql.contains("limit $"), "{} deletes without a limit", statement.name);
     }
 }
 

@@ -9,6 +9,11 @@ use std::{
     time::Duration,
 };
 
+use rekon::{
+    engine::{Engine, webhooks},
+    store::{limits::CallClass, webhooks::Filter},
+    telemetry::heartbeat::Heartbeats,
+};
 use serde_json::Value;
 
 use crate::{
@@ -228,6 +233,30 @@ async fn a_receiver_that_wants_a_pause_has_it_from_every_message() {
     work.stop().await;
 }
 
+/// More are leased at once than are under way: once the receiver has asked, what is leased is not sent, it goes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_leased_before_a_pause_or_the_end_is_not_sent_after_it() {
+    for say in [Say::With(503, "retry-after", "3600"), Say::Status(410)] {
+        let receiver = Receiver::open(say).await;
+        let shop = shop(&[receiver.section("shop", &format!("{SOON}\nconcurrency = 16\nper_second = 8"))]).await;
+        shop.db.run("insert into rekon.webhook_endpoints (endpoint, paused_until) values ('shop', 'infinity')").await;
+        for n in 0..16 {
+            shop.expect(payment(&format!("INV-{n}"), 1_000), &[]).await;
+        }
+        let work = shop.work().await;
+        shop.until("select count(*) from rekon.webhooks", "16").await;
+        shop.db.run("delete from rekon.webhook_endpoints").await;
+        receiver.wait_for(1).await;
+        shop.until("select count(*) from rekon.webhook_endpoints", "1").await;
+        shop.until("select count(*) from rekon.webhooks where lease_until is not null", "0").await;
+        shop.until("select max(lease_epoch) from rekon.webhooks", "1").await;
+        assert_eq!(shop.db.text("select count(*) from rekon.webhooks where state = 'pending'").await, "16");
+        // One, and those that were on their way before its answer had come.
+        assert!(receiver.letters().len() < 16, "{say:?}: {}", receiver.letters().len());
+        work.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_secret_is_changed_both_sign() {
     let receiver = Receiver::open(Say::Status(200)).await;
@@ -289,14 +318,25 @@ async fn a_receiver_that_hangs_holds_up_neither_another_nor_the_payments() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconciliation_without_a_daemon_tells_before_it_ends() {
     let receiver = Receiver::open(Say::Status(200)).await;
-    let shop = shop(&[receiver.section("shop", SOON)]).await;
+    // The second may take as long as the whole round: the first attempts begin all the same.
+    let endpoints = [receiver.section("shop", SOON), receiver.section("patient", "timeout = \"1m\"")];
+    let shop = shop(&endpoints).await;
+    // The workers send too: what is left for the end is what they were kept from.
+    shop.db.run("insert into rekon.webhook_endpoints (endpoint, paused_until) select e, 'infinity' from unnest(array['shop', 'patient']) e").await;
     for n in 0..3 {
         shop.expect(payment(&format!("INV-{n}"), 1_000), &[]).await;
     }
     let ended = Daemon::command("reconcile", &shop.config_text, &shop.env()).end().await;
     assert_eq!(ended.code, Some(0), "{}", ended.said);
-    assert_eq!(shop.db.text(ENDS).await, "delivered/1 delivered/1 delivered/1");
-    assert_eq!(receiver.letters().len(), 3);
+    assert_eq!(receiver.letters().len(), 0);
+    shop.db.run("delete from rekon.webhook_endpoints").await;
+    let config = shop.config();
+    let engine = Engine::start(shop.db.another_store().await, &config, CallClass::Adhoc, &[], Heartbeats::new());
+    let engine = engine.await.expect("it starts");
+    webhooks::last_round(&engine.ctx, Duration::from_mins(1)).await;
+    engine.finish().await.expect("it ends");
+    assert_eq!(shop.db.text(ENDS).await, ["delivered/1"; 6].join(" "));
+    assert_eq!(receiver.letters().len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -332,7 +372,7 @@ async fn what_came_to_its_end_is_forgotten_in_time_and_what_nobody_can_send_is_g
             "set state = 'dead', replays = 1, delivered_at = null, dead_at = now() - interval '91 days' from {ids} = 2"
         ),
         format!(
-            "set state = 'pending', replays = 1, delivered_at = null, next_at = now(), last_attempt_at = now() - interval '91 days' from {ids} = 3"
+            "set state = 'pending', replays = 1, delivered_at = null, next_at = now() - interval '91 days', last_attempt_at = now() - interval '91 days' from {ids} = 3"
         ),
     ] {
         shop.db.run(&format!("update rekon.webhooks w {change}")).await;
@@ -343,4 +383,10 @@ async fn what_came_to_its_end_is_forgotten_in_time_and_what_nobody_can_send_is_g
     assert_eq!(store.give_up_webhooks(day * 90, 100).await.expect("it gives up"), 1);
     let left = "select string_agg(state || coalesce('/' || last_error, ''), ' ' order by id) from rekon.webhooks";
     assert_eq!(shop.db.text(left).await, "dead/never_sent delivered");
+    // A replay has it sent however old it is: the next pruning leaves it alone.
+    let dead = Filter { states: vec!["dead".to_owned()], ..Filter::default() };
+    assert_eq!(store.replay_webhooks(&dead).await.expect("it replays").replayed, 1);
+    assert_eq!(store.give_up_webhooks(day * 90, 100).await.expect("it gives up"), 0);
+    assert_eq!(store.prune_webhooks(day * 7, day * 90, 100).await.expect("it prunes"), 0);
+    assert_eq!(shop.db.text(left).await, "pending/never_sent delivered");
 }

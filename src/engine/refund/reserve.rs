@@ -12,6 +12,7 @@ use crate::{
         order::later,
         policy::RefundBreaker,
         refund::{Candidate, CandidateWhy, RefundState},
+        state::Flag,
         switch::Level,
     },
     engine::{EngineError, refund_call, refund_limits},
@@ -62,18 +63,23 @@ impl At<'_> {
     /// The first limit that this refund would pass: of all refunds of the account, then of those for its cause.
     async fn limit_passed(&mut self) -> Result<Option<String>, EngineError> {
         let terms = &self.ctx.rulebook.policy.refunds;
-        let flow = refunds::flow(self.tx, &self.account.name, None).await?;
-        if let Some(why) = refund_limits::passed(&terms.breaker, &flow, self.refund.amount) {
+        if let Some(why) = self.passed(&terms.breaker, None).await? {
             return Ok(Some(why));
         }
         let cause = self.refund.cause;
         let Some(limits) = terms.by_cause.terms(cause.as_str()).map(|own| own.breaker) else { return Ok(None) };
-        if limits == RefundBreaker::default() {
+        let passed = self.passed(&limits, Some(cause)).await?;
+        Ok(passed.map(|why| format!("{why}, of {} alone", cause.as_str())))
+    }
+
+    /// The same for one set of limits. What left and what came in is added up only where a limit asks for it: it is the day's
+    /// refunds, and the day's payments, under the lock for which all refunds of the account wait.
+    async fn passed(&mut self, limits: &RefundBreaker, cause: Option<Flag>) -> Result<Option<String>, EngineError> {
+        if *limits == RefundBreaker::default() {
             return Ok(None);
         }
-        let flow = refunds::flow(self.tx, &self.account.name, Some(cause)).await?;
-        let passed = refund_limits::passed(&limits, &flow, self.refund.amount);
-        Ok(passed.map(|why| format!("{why}, of {} alone", cause.as_str())))
+        let flow = refunds::flow(self.tx, &self.account.name, cause, limits.has_ratio()).await?;
+        Ok(refund_limits::passed(limits, &flow, self.refund.amount))
     }
 
     /// A limit is passed: from here on refunds of the account leave by two people only, this one too.

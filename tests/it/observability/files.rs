@@ -10,6 +10,9 @@ use serde_json::Value;
 /// The rules.
 pub(super) const RULES: &str = "grafana/alerts/rekon.rules.yaml";
 
+/// Those that differ where only a CronJob runs.
+pub(super) const CRONJOB_RULES: &str = "grafana/alerts/rekon-cronjob.rules.yaml";
+
 /// One alert.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Alert {
@@ -40,9 +43,19 @@ pub(super) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every alert. The file keeps to one form, one key a line; a line of another form is refused. `promtool` reads it as YAML.
+/// Every alert.
 pub(super) fn alerts() -> Vec<Alert> {
-    let text = read(RULES);
+    alerts_in(RULES)
+}
+
+/// Those of the CronJob, of which some have names that are not among the others.
+pub(super) fn cronjob_alerts() -> Vec<Alert> {
+    alerts_in(CRONJOB_RULES)
+}
+
+/// The file keeps to one form, one key a line; a line of another form is refused. `promtool` reads it as YAML.
+fn alerts_in(file: &str) -> Vec<Alert> {
+    let text = read(file);
     let (_, rules) = text.split_once("    rules:\n").expect("rules");
     let mut alerts: Vec<Alert> = Vec::new();
     for line in rules.lines() {

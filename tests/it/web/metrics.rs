@@ -257,7 +257,14 @@ insert into rekon.breakers (account, opened_at, probe_at) values ('shop', now(),
 insert into rekon.account_controls (account, refunds_stopped) values ('kiosk', 'a success named another amount');
 insert into rekon.account_controls (account, breaker_opened_at, breaker_reason) values ('shop', now(), 'count_per_hour');
 insert into rekon.runs (job, slot, state, finished_at) values
-  ('daily', 'a', 'done', '2026-11-19T23:00:00Z'), ('daily', 'b', 'failed', '2026-11-20T23:00:00Z'), ('ad hoc', 'c', 'done', now())";
+  ('daily', 'a', 'done', '2026-11-19T23:00:00Z'), ('daily', 'b', 'failed', '2026-11-20T23:00:00Z'), ('ad hoc', 'c', 'done', now());
+insert into rekon.runs (job, slot, state, finished_at, params, report) select 'reconcile', n::text, s, at::timestamptz, p::jsonb, r::jsonb from (values
+  (1, 'done', '2026-11-19T21:00:00Z', '{\"unsettled\": true, \"accounts\": [\"shop\", \"kiosk\", \"old\"]}', '{\"asked\": 5, \"must_ask\": 5}'),
+  (2, 'incomplete', '2026-11-19T22:00:00Z', '{\"unsettled\": true, \"accounts\": [\"shop\", \"kiosk\"]}', '{\"asked\": 5, \"must_ask\": 5, \"looks_left\": 2}'),
+  (3, 'incomplete', '2026-11-19T23:00:00Z', '{\"unsettled\": true, \"accounts\": [\"shop\", \"kiosk\"]}', '{\"asked\": 4, \"must_ask\": 5}'),
+  (4, 'done', '2026-11-19T23:10:00Z', '{\"unsettled\": true, \"accounts\": [\"shop\"]}', '{\"asked\": 5, \"must_ask\": 5}'),
+  (5, 'done', '2026-11-19T23:20:00Z', '{\"unsettled\": false, \"accounts\": [\"shop\", \"kiosk\"]}', '{\"asked\": 5, \"must_ask\": 5}'),
+  (6, 'failed', '2026-11-19T23:30:00Z', '{\"unsettled\": true, \"accounts\": [\"shop\", \"kiosk\"]}', null)) as x (n, s, at, p, r)";
 
 #[tokio::test]
 async fn gauges_are_what_stands_in_the_tables() {
@@ -298,6 +305,8 @@ async fn gauges_are_what_stands_in_the_tables() {
         ("rekon_account_paused{account=\"kiosk\"}", "1"),
         ("rekon_account_paused{account=\"shop\"}", "0"),
         ("rekon_run_last_success_timestamp_seconds{calendar_job=\"daily\"}", "1795129200"),
+        // The second: of everything, and each row was asked.
+        ("rekon_run_last_success_timestamp_seconds{calendar_job=\"reconcile\"}", "1795125600"),
         ("rekon_run_last_success_timestamp_seconds{calendar_job=\"seal\"}", "0"),
     ];
     for (name, value) in expected {
