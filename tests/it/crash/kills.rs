@@ -114,7 +114,7 @@ async fn proven_as(day: &Day, window: Window) {
             (Window::RefundDoneUnstored | Window::SendingUnsent, Kind::Overpaid) => &["repeat"],
             (Window::SendingUnsent, Kind::CancelledThenPaid) => &["repeat", "query"],
             (Window::ReservedUnsent, Kind::Overpaid) => &["answer", "repeat"],
-            (Window::ReservedUnsent, Kind::CancelledThenPaid) => &["answer", "query"],
+            (Window::ReservedUnsent, Kind::CancelledThenPaid) => &["answer", "query", "repeat"],
             _ => continue,
         };
         let proof = day.refund_of(row, "proof").await;
