@@ -77,6 +77,17 @@ async fn every_malformed_header_is_an_invalid_field_format() {
 }
 
 #[tokio::test]
+async fn a_field_longer_than_the_document_allows_is_an_invalid_field_format() {
+    let (_sim, merchant) = stage(options(), [payment("A1", 100)]).await;
+    for (field, length) in [("originalReferenceNo", 65), ("originalPartnerReferenceNo", 65), ("serviceCode", 3)] {
+        let mut body = query_body("A1");
+        body[field] = "1".repeat(length).into();
+        let letter = merchant.letter_at(QUERY_PATH, body.to_string(), &timestamp(0));
+        assert_eq!(code(&merchant.send(letter).await.unwrap()), (400, "4005101"), "{field} of {length} characters");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_signature_an_unknown_client_and_a_clock_far_off_are_unauthorized() {
     let (sim, merchant) = stage(options(), [payment("A1", 100)]).await;
     let mut impostor = merchant.clone();
