@@ -29,6 +29,7 @@ use crate::{
     store::{
         self, StoreError,
         cases::{self, Loaded},
+        leases,
         limits::CallClass,
         qr_cancels::{self, LeasedCancel, QrCancel, QrCancelState, QrCancelStep},
         settle::RawAnswer,
@@ -67,9 +68,7 @@ pub async fn advance(ctx: &Ctx, account: &Arc<AccountRuntime>, leased: LeasedCan
             tracing::warn!(account = %account.name, %error, "the breaker could not be moved");
         }
     }
-    store_end(ctx, leased, called).await?;
-    // Race: the customer may have paid while the call was under way. Only a query can tell.
-    Ok(ctx.store.pull(&account.name, &[leased.transaction_id]).await?)
+    store_end(ctx, account, leased, called).await
 }
 
 /// Writes down that a call is about to leave; `None` where none is to leave.
@@ -111,13 +110,20 @@ fn next_step(row: &Loaded, cancel: &QrCancel, now: DateTime<Utc>) -> QrCancelSte
     QrCancelStep { begins: true, reason: None, next_at, ..QrCancelStep::to(QrCancelState::Asking, "") }
 }
 
+/// Writes down what came of the call, and makes the payment due with it: the customer may have paid while the call was under
+/// way, and only a query can tell. In one transaction, so that no death between the two loses the query.
 async fn store_end(
     ctx: &Ctx,
+    account: &AccountRuntime,
     leased: LeasedCancel,
     called: Result<ByHandResult, CallError>,
 ) -> Result<(), EngineError> {
     let mut tx = ctx.store.begin().await?;
-    let Some(cancel) = qr_cancels::read(&mut tx, leased).await? else { return Ok(()) };
+    // The payment's row is locked before the record of its QR's end, as everywhere.
+    leases::pull(&mut tx, &account.name, &[leased.transaction_id]).await?;
+    let Some(cancel) = qr_cancels::read(&mut tx, leased).await? else {
+        return Ok(tx.commit().await.map_err(StoreError::from)?);
+    };
     let now = store::now_in(&mut tx).await?;
     let step = match called {
         Ok(result) => {

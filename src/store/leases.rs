@@ -264,12 +264,18 @@ impl Store {
     /// Makes rows due now, before all others of `account`, and wakes its sweepers.
     pub async fn pull(&self, account: &str, ids: &[i64]) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        sqlx::query(PULL).bind(ids).execute(&mut *tx).await?;
-        put_forward(&mut tx, ids).await?;
-        sqlx::query(WAKE).bind(account).execute(&mut *tx).await?;
+        pull(&mut tx, account, ids).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Makes rows due now, before all others of `account`, and wakes its sweepers once this transaction is committed.
+pub async fn pull(tx: &mut Tx, account: &str, ids: &[i64]) -> Result<(), StoreError> {
+    sqlx::query(PULL).bind(ids).execute(&mut **tx).await?;
+    put_forward(tx, ids).await?;
+    sqlx::query(WAKE).bind(account).execute(&mut **tx).await?;
+    Ok(())
 }
 
 /// Rows that are due are asked before all others of their accounts.

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use sqlx::postgres::PgConnectOptions;
@@ -16,6 +17,10 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
     sync::watch,
 };
+
+/// Stands in [`State::stop_at`] once that COMMIT has come.
+const CAME: u64 = u64::MAX;
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The door.
 pub(crate) struct Proxy {
@@ -32,7 +37,7 @@ struct State {
     /// Commits whose answers are to be swallowed, and those that were.
     swallow: AtomicU64,
     swallowed: AtomicU64,
-    /// COMMITs so far, and the one at which the door shuts.
+    /// COMMITs so far, and the one at which the door shuts; 0: at none.
     commits: AtomicU64,
     stop_at: AtomicU64,
     /// The COMMIT at which it shuts still takes effect.
@@ -97,6 +102,15 @@ impl Proxy {
     pub(crate) fn shut_at_commit(&self, nth: u64, takes_effect: bool) {
         self.state.lets_it_through.store(takes_effect, Ordering::SeqCst);
         self.state.stop_at.store(self.state.commits.load(Ordering::SeqCst) + nth, Ordering::SeqCst);
+    }
+
+    /// From now on no COMMIT shuts the door. Did one, or is one about to? Then it is shut when this returns.
+    pub(crate) async fn disarm(&self) -> bool {
+        let came = self.state.stop_at.swap(0, Ordering::SeqCst) == CAME;
+        while came && !self.is_shut() {
+            tokio::time::sleep(LOOK).await;
+        }
+        came
     }
 
     /// Is the door shut?
@@ -172,7 +186,7 @@ impl State {
     /// Counts a COMMIT; is it the one at which the door shuts?
     fn is_the_last(&self) -> bool {
         let nth = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
-        nth == self.stop_at.load(Ordering::SeqCst)
+        self.stop_at.compare_exchange(nth, CAME, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     fn shut(&self) {

@@ -153,8 +153,11 @@ impl Shop {
             }
             let refunds = "select string_agg(to_jsonb(r)::text, e'\n') from rekon.refund_saga r";
             let facts = "select string_agg(concat_ws(' ', transaction_id, seq, observation, amount, doubt, sent_at), e'\n' order by answered_at) from rekon.facts";
+            let rows = "select string_agg(concat_ws(' ', id, state, next_check_at, lease_owner, lease_until, now()), e'\n') from rekon.transactions";
+            let cancels = "select string_agg(to_jsonb(c)::text, e'\n') from rekon.qr_cancels c";
             let (refunds, facts) = (self.db.text(refunds).await, self.db.text(facts).await);
-            panic!("{caller}: {sql}\n  wanted {wanted}\n  got    {last}\n{refunds}\n{facts}");
+            let (rows, cancels) = (self.db.text(rows).await, self.db.text(cancels).await);
+            panic!("{caller}: {sql}\n  wanted {wanted}\n  got    {last}\n{refunds}\n{facts}\n{rows}\n{cancels}");
         }
     }
 
