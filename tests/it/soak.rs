@@ -77,10 +77,9 @@ impl Size {
         if self.is_small && self.kill_every.is_none() { 3 } else { 6 }
     }
 
-    /// Repeats of a refund before a person is called; the grammar's stickiest 5xx needs three.
-    const fn resends(self) -> u64 {
-        if self.is_small { 3 } else { 5 }
-    }
+    /// Repeats of a refund before a person is called: the grammar's stickiest 5xx needs three that arrive, and a death or two
+    /// may each have cost one that was written down and never left.
+    const RESENDS: u64 = 5;
 
     /// Each kind is played at least so often.
     const fn floor(self) -> u64 {

@@ -114,7 +114,7 @@ impl Crew {
         std::fs::write(&key, DEMO_PRIVATE_KEY_PEM).expect("the key is written");
         let mut config: String =
             (0..size.accounts).map(|nth| account(nth, size.grants, &sim.base_url(), &key)).collect();
-        let times = [("{lease}", size.lease_secs()), ("{resends}", size.resends())];
+        let times = [("{lease}", size.lease_secs()), ("{resends}", Size::RESENDS)];
         config.push_str(&times.iter().fold(SECTIONS.to_owned(), |text, (key, n)| text.replace(key, &n.to_string())));
         let env = BTreeMap::from([
             ("DOKU_SECRET".to_owned(), SECRET.to_owned()),
