@@ -142,7 +142,7 @@ impl Context {
         self.session(place, Schema::Current, OnSignal::Abandon, async |session, _stop| work(session).await)
     }
 
-    /// The same past a pooler, where there is one: what needs a session of its own goes this way.
+    /// The same past a pooler, where there is one: what needs a server connection of its own goes this way.
     pub(crate) fn direct_place(&self) -> Result<Place, Failure> {
         let database = &self.config()?.database;
         match &database.target {

@@ -34,6 +34,7 @@ pub enum Rule {
     LateByAnswer,
     AfterClose,
     TimeSkew,
+    TimeWithoutZone,
     RegressionOnce,
     RegressionTwice,
     ReversedOutside,
@@ -64,7 +65,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, for the catalogue.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 56] = [
         Self::AccountUnknown,
         Self::ReferenceMissing,
         Self::NothingSaid,
@@ -94,6 +95,7 @@ impl Rule {
         Self::LateByAnswer,
         Self::AfterClose,
         Self::TimeSkew,
+        Self::TimeWithoutZone,
         Self::RegressionOnce,
         Self::RegressionTwice,
         Self::ReversedOutside,
@@ -154,6 +156,7 @@ impl Rule {
             Self::LateByAnswer => "late.unpaid_answer_after_expiry",
             Self::AfterClose => "late.after_close",
             Self::TimeSkew => "time.skew",
+            Self::TimeWithoutZone => "time.without_zone",
             Self::RegressionOnce => "regression.once",
             Self::RegressionTwice => "regression.twice",
             Self::ReversedOutside => "reversed.outside",

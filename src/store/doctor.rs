@@ -75,7 +75,7 @@ select current_setting('fsync') = 'on' as is_fsync_on,
 const SESSION: &str = "-- store::doctor::session
 select pg_backend_pid()";
 
-/// A pooler lends the session that came back last, so that the first look shows it unless others are at work.
+/// A pooler lends the server connection that came back last, so that the first look shows it unless others are at work.
 const LOOKS: u32 = 5;
 
 const OPEN_ENDED: &str = "-- store::doctor::open_ended

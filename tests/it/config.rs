@@ -1,11 +1,15 @@
 //! The configuration: what is refused and with which words, what wins over what, and that the manual is complete.
 
+mod endpoints;
+mod environment;
+mod secrets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rekon::config::{BUILT_IN, Config, ConfigErrors, DatabaseTarget, LoadOptions, Source};
 use rekon::domain::observation::Observation;
-use rekon::domain::policy::{FlagAction, FlagActions, Policy, RefundMode};
+use rekon::domain::policy::{FlagActions, Policy};
 use rekon::domain::state::Flag;
 use secrecy::ExposeSecret as _;
 
@@ -338,90 +342,6 @@ fn two_accounts_of_one_contract_are_refused() {
 }
 
 #[test]
-fn literal_secrets_are_refused_without_being_shown() {
-    for text in [
-        account_with("client_secret = \"s3cr3t-literal\""),
-        account_with("client_secret = { value = \"s3cr3t-literal\" }"),
-        account_with("customer_token = \"s3cr3t-literal\""),
-        account_with("private_key = \"s3cr3t-literal\""),
-        "[database]\nurl = \"postgres://u:s3cr3t-literal@h/d\"\n".to_owned(),
-        "[database]\nurl = { env = \"A\", file = \"s3cr3t-literal\" }\n".to_owned(),
-    ] {
-        let refused = refusal(&text);
-        assert!(refused.contains("use { env = \"NAME\" } or { file = \"/run/secrets/name\" }"), "{refused}");
-        assert!(!refused.contains("s3cr3t"), "{refused}");
-    }
-}
-
-#[test]
-fn missing_secrets_say_which_and_what_to_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let empty = folder.path().join("empty");
-    std::fs::write(&empty, "\n").unwrap();
-    assert_refused(&[
-        (
-            &account_with("client_secret = { env = \"NO_SUCH\" }"),
-            "accounts.doku-main.client_secret: the environment variable NO_SUCH is not set or empty; set it",
-        ),
-        (
-            &account_with("client_secret = { file = \"/no/such/file\" }"),
-            "accounts.doku-main.client_secret: cannot read /no/such/file: No such file",
-        ),
-        (
-            &account_with(&format!("client_secret = {{ file = \"{}\" }}", empty.display())),
-            "is empty; write the secret into it",
-        ),
-        ("[database]\nurl = { env = \"HOME\" }\n", "database.url: the secret it names is not a Postgres URL"),
-    ]);
-}
-
-#[test]
-fn private_keys_are_looked_at_when_the_configuration_is_loaded() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("key.pem");
-    let line = account_with(&format!("private_key = {{ file = \"{}\" }}", file.display()));
-    std::fs::write(&file, KEY).unwrap();
-    assert!(load(&line).unwrap().accounts["doku-main"].private_key.is_some());
-    let body = KEY.lines().filter(|line| !line.starts_with('-')).collect::<String>();
-    for (pem, message) in [
-        ("hello".to_owned(), "this is not PEM"),
-        (
-            KEY.replace(" PRIVATE", " RSA PRIVATE"),
-            "PKCS#1 PEM (\"BEGIN RSA PRIVATE KEY\"); PKCS#8 is needed: convert it with `openssl pkcs8",
-        ),
-        (KEY.replace(" PRIVATE", " ENCRYPTED PRIVATE"), "encrypted with a passphrase"),
-        (KEY.replace(" PRIVATE", " PUBLIC"), "this PEM holds a \"PUBLIC KEY\""),
-        (KEY.replacen("MII", "M*I", 1), "the PEM's base64 is damaged"),
-        (KEY.replacen("MII", "MIJ", 1), "not a usable RSA key"),
-    ] {
-        std::fs::write(&file, pem).unwrap();
-        let refused = refusal(&line);
-        assert!(
-            refused.contains("accounts.doku-main.private_key: ") && refused.contains(message),
-            "{refused}\nlacks {message}"
-        );
-        assert!(!refused.contains(&body[..40]), "{refused}");
-    }
-}
-
-#[test]
-fn secrets_are_never_printed() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("url"), "postgres://u:hush-url@h/d\n").unwrap();
-    let text = format!(
-        "[database]\nurl = {{ file = \"{}/url\" }}\n{}",
-        folder.path().display(),
-        account_with("private_key = { env = \"DOKU_KEY\" }")
-    );
-    let config = load(&text).unwrap();
-    let printed = format!("{config:?}\n{}\n{}", config.show(true), serde_json::to_string(config.settings()).unwrap());
-    assert!(!printed.contains("hush"), "{printed}");
-    assert!(!printed.contains("BEGIN PRIVATE KEY"), "{printed}");
-    let DatabaseTarget::Url { url, .. } = &config.database.target else { panic!("{:?}", config.database.target) };
-    assert_eq!(url.expose_secret(), "postgres://u:hush-url@h/d");
-}
-
-#[test]
 fn show_loads_again_and_names_every_source() {
     let pairs = [("REKON__JOBS__SWEEP__EVERY", "5s"), ("REKON__ACCOUNTS__DOKU_MAIN__TIMEOUT", "3s")];
     let config =
@@ -441,81 +361,6 @@ fn show_loads_again_and_names_every_source() {
     assert_eq!(again.jobs.sweep.every, Duration::from_secs(5));
     assert_eq!(again.accounts["doku-main"].timeout, Duration::from_secs(3));
     assert!(!config.show(false).contains("# default"));
-}
-
-#[test]
-fn environment_wins_over_the_file() {
-    let pairs = [
-        ("REKON__JOBS__SWEEP__EVERY", "5s"),
-        ("REKON__SETTLE__GROUP_MAX", "7"),
-        ("REKON__DATABASE__EMBEDDED", "true"),
-        ("REKON__POLICY__FLAGS__PAID_LATE", "accept"),
-        ("REKON__REFUNDS__MODE", "off"),
-        ("REKON__ACCOUNTS__DOKU_MAIN__CLIENT_ID", "12345"),
-        ("REKON__ACCOUNTS__DOKU_MAIN__RATE", "{ per_second = 3 }"),
-        ("REKON__ACCOUNTS__DOKU_MAIN__RATE__BURST", "4"),
-        ("REKON__ACCOUNTS__DOKU_MAIN__LADDER__DEFAULT", "[\"1s\", \"2s\"]"),
-        ("REKON__ACCOUNTS__DOKU_MAIN__PROFILE__REFUND_REPEAT", "safe"),
-        ("REKON__ACCOUNTS__DOKU_MAIN__CUSTOMER_TOKEN__ENV", "PAYDIA_CUSTOMER_TOKEN"),
-    ];
-    let config =
-        Config::from_toml(&format!("[jobs.sweep]\nevery = \"9s\"\n{ACCOUNT}"), &env(&pairs), &PROVIDERS).unwrap();
-    assert_eq!(config.jobs.sweep.every, Duration::from_secs(5));
-    assert_eq!(config.settle.group_max, 7);
-    assert!(matches!(config.database.target, DatabaseTarget::Embedded));
-    assert_eq!(config.policy.action("paid_late"), FlagAction::Accept);
-    assert_eq!(config.policy.refunds.mode, RefundMode::Off);
-    let account = &config.accounts["doku-main"];
-    assert_eq!(account.client_id, "12345");
-    assert_eq!((account.rate.per_second, account.rate.burst, account.rate.concurrency), (Some(3), Some(4), None));
-    assert_eq!(account.ladder.as_ref().unwrap().default, [1, 2]);
-    assert_eq!(account.profile.get("refund_repeat").and_then(toml::Value::as_str), Some("safe"));
-    assert_eq!(account.customer_token.as_ref().unwrap().expose_secret(), "hush-token");
-}
-
-#[test]
-fn an_account_with_an_underscore_is_found_before_one_with_a_dash() {
-    let text = ACCOUNT.replace("doku-main", "doku_main");
-    let config = Config::from_toml(&text, &env(&[("REKON__ACCOUNTS__DOKU_MAIN__TIMEOUT", "3s")]), &PROVIDERS).unwrap();
-    assert_eq!(config.accounts["doku_main"].timeout, Duration::from_secs(3));
-}
-
-#[test]
-fn a_secret_named_by_the_environment_replaces_the_files_reference() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("secret");
-    std::fs::write(&file, "from-file\n").unwrap();
-    let pairs = [("REKON__ACCOUNTS__DOKU_MAIN__CLIENT_SECRET__FILE", file.to_str().unwrap())];
-    let config = Config::from_toml(ACCOUNT, &env(&pairs), &PROVIDERS).unwrap();
-    assert_eq!(config.accounts["doku-main"].client_secret.expose_secret(), "from-file");
-}
-
-#[test]
-fn wrong_variables_are_refused_by_name() {
-    let refused = |name: &str, value: &str| {
-        Config::from_toml(ACCOUNT, &env(&[(name, value)]), &PROVIDERS).unwrap_err().to_string()
-    };
-    for (name, value, message) in [
-        (
-            "REKON__JOBS__SWEEP__EVRY",
-            "5s",
-            "environment REKON__JOBS__SWEEP__EVRY: jobs.sweep.evry: unknown key; did you mean `every`?",
-        ),
-        (
-            "REKON__JOBS__SWEEP__EVERY",
-            "soon",
-            "environment REKON__JOBS__SWEEP__EVERY: jobs.sweep.every = \"soon\": must be a duration",
-        ),
-        ("REKON__SETTLE__GROUP_MAX", "many", "settle.group_max = \"many\": must be a whole number"),
-        ("REKON__JOBS____EVERY", "5s", "not a key; variables are written REKON__SECTION__KEY"),
-        ("REKON__LOG__LEVEL__X", "5s", "`level` holds a single value, so nothing can be set below it"),
-        ("REKON__ACCOUNTS__DOKU_MAIN__CLIENT_SECRET", "hush-literal", "secrets are not written into the configuration"),
-        ("REKON__ACCOUNTS__DOKU_MIAN__TIMEOUT", "5s", "accounts.doku-mian.client_id: missing"),
-    ] {
-        let refused = refused(name, value);
-        assert!(refused.contains(message), "{refused}\nlacks {message}");
-        assert!(!refused.contains("hush"), "{refused}");
-    }
 }
 
 #[test]
@@ -574,38 +419,4 @@ fn a_lease_that_calls_may_outlive_gives_a_warning() {
     let warnings = config.warnings().join("\n");
     assert!(warnings.contains("accounts.doku-main.timeout is more than half of jobs.sweep.lease"), "{warnings}");
     assert!(warnings.contains("jobs.sweep.chunk_span is more than half"), "{warnings}");
-}
-
-/// An endpoint with one key more, or with one key written otherwise.
-fn endpoint_with(line: &str) -> String {
-    let key = line.split(['=', ' ']).next().unwrap();
-    let lines = ["url = \"https://shop.example/hooks\"", "secret = { env = \"REKON_WEBHOOK_SECRET\" }"];
-    let others = lines.into_iter().filter(|other| !other.starts_with(&format!("{key} ")));
-    let others = others.fold(String::new(), |text, line| text + line + "\n");
-    format!("{ACCOUNT}[webhooks.shop]\n{others}{line}\n")
-}
-
-#[test]
-fn an_endpoint_is_public_signed_and_asks_for_what_there_is() {
-    let shop = load(&endpoint_with("events = [\"transaction.paid\"]")).unwrap().webhooks["shop"].clone();
-    assert_eq!((shop.timeout, shop.ladder.len(), shop.secrets.len()), (Duration::from_secs(15), 9, 1));
-    let refused = |line: &str, message: &str| assert_refused(&[(endpoint_with(line).as_str(), message)]);
-    refused("url = \"http://shop.example/hooks\"", "http is allowed only to this machine");
-    refused("url = \"https://10.1.2.3/hooks\"", "set allow_private_addresses = true");
-    refused("url = \"https://169.254.169.254/latest\"", "an address to which nothing is sent");
-    refused("url = \"https://[fe80::1]/\"", "an address to which nothing is sent");
-    refused("url = \"https://user:pass@shop.example/\"", "without user, query or fragment");
-    refused("secret = { env = \"DOKU_CLIENT_SECRET\" }", "\"whsec_\" and the base64 of 24 to 64 random bytes");
-    refused("secret_old = \"whsec_x\"", "use { env = \"NAME\" }");
-    refused("events = [\"transaction.payed\"]", "did you mean \"transaction.paid\"?");
-    refused("accounts = [\"doku-mian\"]", "did you mean \"doku-main\"?");
-    refused("ladder = [\"10ms\"]", "a duration from \"1s\"");
-    refused("retries = 3", "unknown key");
-    for here in ["url = \"http://127.0.0.1:9/hooks\"", "url = \"http://[::1]/\"", "url = \"http://localhost:9/\""] {
-        load(&endpoint_with(here)).unwrap();
-    }
-    let private = endpoint_with("url = \"https://10.1.2.3/\"") + "allow_private_addresses = true\n";
-    assert!(load(&private).unwrap().webhooks["shop"].allow_private);
-    let never = endpoint_with("url = \"https://169.254.169.254/\"") + "allow_private_addresses = true\n";
-    assert_refused(&[(never.as_str(), "an address to which nothing is sent")]);
 }

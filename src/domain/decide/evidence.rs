@@ -8,6 +8,7 @@ use crate::domain::{
     fact::{Echo, Fact},
     money::Sen,
     observation::Observation,
+    observe::paid_time,
     order::{Direction, later, secs_between},
     policy::Policy,
     profile::Profile,
@@ -220,6 +221,11 @@ pub fn paid_at(case: &Case) -> Option<DateTime<Utc>> {
 /// Does the answer name a paid time that had not come yet?
 pub(super) fn is_skewed(paid: &Fact) -> bool {
     paid.answer.paid_time.is_some_and(|at| secs_between(paid.answered_at, at) >= SKEW_SECS)
+}
+
+/// The paid time of the answer as it was given, where it names no zone or is no time: it dates nothing.
+pub(super) fn unzoned(paid: &Fact) -> Option<&str> {
+    paid.answer.paid_time_raw.as_deref().filter(|raw| paid_time(raw).is_none())
 }
 
 /// Do the last two authenticated answers say PAID, alike, without doubt, far enough apart? The rule under which

@@ -90,6 +90,9 @@ fn timing(case: &Case, profile: &Profile, policy: &Policy, first: &Fact, v: &mut
                 .on(first.seq),
         );
     }
+    if let Some(raw) = evidence::unzoned(first) {
+        v.raise(Flag::TimeSkew, Reason::new(Rule::TimeWithoutZone).with("paid_time", raw).on(first.seq));
+    }
     if let Some(closed) = case.prior.closed_seq.filter(|closed| first.seq > *closed) {
         differing(
             policy,

@@ -139,7 +139,7 @@ const fn raises(rule: Rule) -> Option<Flag> {
         Rule::CancelledAfter => Flag::CancelledAfterPaid,
         Rule::LateByPaidTime | Rule::LateByAnswer => Flag::PaidLate,
         Rule::AfterClose => Flag::PaidAfterClose,
-        Rule::TimeSkew => Flag::TimeSkew,
+        Rule::TimeSkew | Rule::TimeWithoutZone => Flag::TimeSkew,
         Rule::RegressionTwice => Flag::Regression,
         Rule::ReversedOutside => Flag::RefundedOutside,
         Rule::RefundRequested => Flag::Requested,

@@ -42,7 +42,7 @@ const PLAIN: Illness = Illness {
 const POOLER: Illness = Illness {
     id: "database.pooler_without_direct_url",
     severity: Severity::Error,
-    cause: "LISTEN and the command bus need a session of their own; behind a pooler they hear nothing, and what they set up meets others' work",
+    cause: "LISTEN and the command bus need a connection of their own; behind a pooler they hear nothing, and what they set up meets others' work",
     fix: "give [database] direct_url an address that leads past the pooler",
 };
 const UNLIMITED: Illness = Illness {

@@ -37,6 +37,9 @@ pub(super) const fn rule(rule: Rule) -> &'static str {
         Rule::LateByAnswer => "Setelah masa berlaku masih ada jawaban belum dibayar: jadi dibayar terlambat.",
         Rule::AfterClose => "Dibayar setelah ditutup sebagai belum dibayar.",
         Rule::TimeSkew => "Waktu bayar lebih baru dari jawabannya sendiri: jam atau zona waktunya salah.",
+        Rule::TimeWithoutZone => {
+            "Waktu bayar tidak menyebut zona waktu, atau bukan waktu; tidak menentukan tanggal apa pun."
+        }
         Rule::RegressionOnce => "Pembayaran yang lunas sekali disebut mati; refund menunggu pemeriksaan kedua.",
         Rule::RegressionTwice => "Pembayaran yang lunas dua kali disebut mati.",
         Rule::ReversedOutside => "Penyedia menyatakan dana dikembalikan, padahal bukan kita yang mengembalikannya.",

@@ -131,6 +131,7 @@ pub const fn sentence(rule: Rule) -> &'static str {
         Rule::LateByAnswer => "After the validity an answer still said unpaid: so it was paid late.",
         Rule::AfterClose => "It was paid after it had been closed as unpaid.",
         Rule::TimeSkew => "The paid time lies in the future of its own answer: a clock or a zone is wrong.",
+        Rule::TimeWithoutZone => "The paid time names no zone, or is no time; it dates nothing.",
         Rule::RegressionOnce => "A paid payment was called dead once; refunds wait for a second look.",
         Rule::RegressionTwice => "A paid payment was called dead twice.",
         Rule::ReversedOutside => "The provider says that it was reversed, and we sent nothing back that explains it.",

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::NotifyLimits;
 
-/// What an account may still ask for now, and what was taken of it.
+/// What an account may ask for at this moment, and what was taken of it.
 #[derive(Debug)]
 pub(super) struct Allowance {
     next_free: DateTime<Utc>,

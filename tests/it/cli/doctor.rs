@@ -1,4 +1,4 @@
-//! `rekon doctor` with the real binary: what it finds in a real database, and that a healthy installation ends with 0.
+//! `rekon doctor` with the real binary: what it finds in a database, and that a healthy installation ends with 0.
 
 use std::collections::BTreeMap;
 

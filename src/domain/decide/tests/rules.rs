@@ -155,6 +155,22 @@ fn a_paid_time_in_the_future_is_flagged_and_dates_nothing() {
 }
 
 #[test]
+fn a_paid_time_without_a_zone_is_flagged_and_dates_nothing() {
+    for (raw, end) in [
+        ("2026-11-20 00:30:00", "paid{time_skew}"),
+        ("20261120003000", "paid{time_skew}"),
+        ("-", "paid{time_skew}"),
+        ("2026-11-20T00:30:00+07:00", "paid{}"),
+    ] {
+        let mut answer = paid(100_000);
+        answer.paid_time_raw = Some(raw.to_owned());
+        let decision = decided(&case().hear(1, answer), 2);
+        assert_eq!(row(&decision), end, "{raw}");
+        assert_eq!(decision.paid_at, Some(t(2)), "{raw}");
+    }
+}
+
+#[test]
 fn a_row_that_cannot_be_asked_waits_for_its_mending() {
     let policy = auto();
     let unknown = decide(&case(), &Terms { profile: None, policy: &policy }, t(1));
