@@ -119,6 +119,11 @@ impl RefundCodes {
         }
     }
 
+    /// Does the table name this code?
+    pub fn names(&self, code: ResponseCode) -> bool {
+        self.get(code).is_some()
+    }
+
     /// How long this code, seven digits, puts off.
     pub fn wait(&self, response_code: Option<&str>) -> CodeWait {
         let code = response_code.and_then(ResponseCode::parse);

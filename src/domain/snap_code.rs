@@ -73,6 +73,14 @@ impl ResponseCode {
         }
     }
 
+    /// Is it in the standard's table of codes (Standar Nasional Open API Pembayaran, response codes)?
+    pub const fn is_named(self) -> bool {
+        matches!(
+            (self.http, self.case),
+            (200 | 202 | 429 | 504, 0) | (400 | 500, 0..=2) | (401, 0..=4) | (403, 0..=12 | 14..=20 | 23) | (404, 0..=19) | (405 | 409, 0..=1)
+        )
+    }
+
     /// The class of an answer to a refund.
     ///
     /// `Refusal` and `Closed` are reserved for codes that say no to *this* request for good: they let a later refund have a new

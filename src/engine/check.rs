@@ -295,6 +295,19 @@ pub async fn one(
     control::not_paused(&ctx.store, &account.name).await?;
     // A person may ask in bad weather too; what is heard then closes nothing.
     account.weather.look(&ctx.store).await?;
+    let ended = ask_and_settle(ctx, account, id, class, latest).await;
+    // However it ended: somebody else may probe.
+    account.weather.probe_over(&ctx.store).await;
+    ended
+}
+
+async fn ask_and_settle(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    id: i64,
+    class: CallClass,
+    latest: Instant,
+) -> Result<Option<Answer>, EngineError> {
     let row = loop {
         let claim = ctx.store.claim_one(id, &ctx.owner, ctx.limits.lease).await?;
         if let Some(row) = claim.rows.into_iter().next() {
@@ -309,9 +322,7 @@ pub async fn one(
     };
     let lease = (row.id, row.epoch);
     let span = tracing::info_span!("check", trace_id = %TraceId::new(), account = %account.name, id = row.id);
-    let asked = ask(ctx, account, &row, class, latest).instrument(span).await;
-    account.weather.probe_over(&ctx.store).await;
-    match asked {
+    match ask(ctx, account, &row, class, latest).instrument(span).await {
         Ok(Some(answered)) => {
             let answer = Answer::clone(&answered.answer);
             let settled = settle::settle(&ctx.store, &ctx.rulebook, &[answered]).await;

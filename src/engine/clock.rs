@@ -15,6 +15,9 @@ use crate::store::{Store, StoreError};
 /// An anchor older than this is taken anew before a run of calls.
 const ANCHOR_MAX_AGE: Duration = Duration::from_mins(1);
 
+/// An estimate further ahead of the database than this is not one of two clocks that run a little differently.
+const AHEAD_MAX: TimeDelta = TimeDelta::seconds(1);
+
 /// Database time, estimated from an anchor and the process's monotonic clock.
 #[derive(Debug)]
 pub struct DbClock {
@@ -33,12 +36,15 @@ impl DbClock {
         Self { anchor: Mutex::new((taken, at)), asking: Turn::const_new(()) }
     }
 
-    /// Takes a new anchor from a time that a statement has just returned, unless a young one says that it is later already: a
-    /// statement that took long returns the time at which it began.
-    pub fn set(&self, at: DateTime<Utc>) {
+    /// Takes a new anchor from a time that a statement, sent at `asked`, has just returned, unless a young one says that it is
+    /// later already: a statement that took long returns the time at which it began. But it began after it was sent: where the
+    /// estimate for that moment is far ahead, the database's clock has gone back (another server took over).
+    pub fn set(&self, asked: Instant, at: DateTime<Utc>) {
         let now = Instant::now();
         let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(anchor.0) > ANCHOR_MAX_AGE || at > from(*anchor, now) {
+        let is_old = now.saturating_duration_since(anchor.0) > ANCHOR_MAX_AGE;
+        let is_ahead = from(*anchor, asked).signed_duration_since(at) > AHEAD_MAX;
+        if is_old || is_ahead || at > from(*anchor, now) {
             *anchor = (now, at);
         }
     }
@@ -53,7 +59,8 @@ impl DbClock {
         if taken.elapsed() > ANCHOR_MAX_AGE
             && let Ok(_turn) = self.asking.try_lock()
         {
-            self.set(ask().await?);
+            let asked = Instant::now();
+            self.set(asked, ask().await?);
         }
         Ok(())
     }
@@ -82,11 +89,21 @@ mod tests {
     #[test]
     fn a_statement_that_took_long_does_not_set_the_clock_back() {
         let begun = DateTime::from_timestamp_secs(1_760_000_000).unwrap();
-        let clock = DbClock::of(Instant::now(), begun);
-        clock.set(begun - TimeDelta::seconds(1));
-        assert!(clock.now() >= begun);
-        clock.set(begun + TimeDelta::seconds(5));
+        let taken = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+        let clock = DbClock::of(taken, begun);
+        // It was sent a second and a half ago and began at once.
+        clock.set(taken + Duration::from_millis(500), begun + TimeDelta::milliseconds(600));
+        assert!(clock.now() >= begun + TimeDelta::seconds(2));
+        clock.set(Instant::now(), begun + TimeDelta::seconds(5));
         assert!(clock.now() >= begun + TimeDelta::seconds(5));
+    }
+
+    #[test]
+    fn a_server_whose_clock_is_behind_that_of_the_last_one_is_followed_at_once() {
+        let begun = DateTime::from_timestamp_secs(1_760_000_000).unwrap();
+        let clock = DbClock::of(Instant::now(), begun);
+        clock.set(Instant::now(), begun - TimeDelta::minutes(2));
+        assert!(clock.now() < begun - TimeDelta::minutes(1), "a call would claim to have left later than it did");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     domain::fact::Answer,
-    providers::{ByHandResult, Failure, QueryResult, RefundResult, TransportError},
+    providers::{ByHandResult, Drift, Failure, QueryResult, RefundResult, TransportError},
     telemetry::metrics::{self, CallOutcome, Operation},
 };
 
@@ -28,6 +28,9 @@ pub(crate) fn refund(account: &str, result: &RefundResult, took: Duration) {
     let outcome = by_status(result.failure, result.meta.http_status, unreadable);
     if result.meta.call_id.is_some() {
         metrics::provider_call(account, Operation::Refund, outcome, took);
+    }
+    if result.meta.drift.iter().any(|drift| matches!(drift, Drift::UnknownRefundCode(_))) {
+        metrics::unknown_code(account);
     }
 }
 

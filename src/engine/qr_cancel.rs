@@ -119,8 +119,10 @@ async fn store_end(
     called: Result<ByHandResult, CallError>,
 ) -> Result<(), EngineError> {
     let mut tx = ctx.store.begin().await?;
-    // The payment's row is locked before the record of its QR's end, as everywhere.
-    leases::pull(&mut tx, &account.name, &[leased.transaction_id]).await?;
+    // The payment's row is locked before the record of its QR's end, as everywhere. Of a call that never left nobody heard anything.
+    if called.is_ok() {
+        leases::pull(&mut tx, &account.name, &[leased.transaction_id]).await?;
+    }
     let Some(cancel) = qr_cancels::read(&mut tx, leased).await? else {
         return Ok(tx.commit().await.map_err(StoreError::from)?);
     };

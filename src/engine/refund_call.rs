@@ -103,21 +103,42 @@ pub(crate) async fn send(
     let end = match account.client.refund(&asked, body, permit).await {
         Ok(result) => {
             counted::refund(&account.name, &result, permit.took());
-            drift::refund(ctx, &account.name, &result).await;
-            check::slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
-            check::count_calls(ctx, account, permit).await;
             End::Answered(Box::new(result))
         }
         Err(CallError::Denied(_)) => End::NotSent("no call slot".into()),
         Err(CallError::Build(error)) => End::NotSent(error.to_string()),
     };
-    // What the provider said is kept for a database that is away, as long as nobody else may hold the refund and this
-    // process is not to end.
+    let stored = keep_end(ctx, account, leased, &attempt, &end).await;
+    // What the answer says about the provider comes after what it says about the money.
+    if let End::Answered(result) = &end {
+        check::slow_down(ctx, account, result.meta.http_status, result.meta.retry_after_secs).await;
+        check::count_calls(ctx, account, permit).await;
+        drift::refund(ctx, &account.name, result).await;
+    }
+    stored
+}
+
+/// Stores the end of an attempt. What the provider said is kept for a database that is away, as long as nobody else may hold the
+/// refund and this process is not to end; a process that is to end tries again where only a lock was in the way.
+async fn keep_end(
+    ctx: &Ctx,
+    account: &AccountRuntime,
+    leased: LeasedRefund,
+    attempt: &Attempt,
+    end: &End,
+) -> Result<(), EngineError> {
     let give_up = Instant::now() + ctx.limits.lease / 2;
+    let mut locked_out = 0_u32;
     loop {
-        match store_end(ctx, account, leased, &attempt, &end).await {
-            Err(error) if error.is_transient() && Instant::now() < give_up && !ctx.stop.is_cancelled() => {
-                tracing::warn!(refund = leased.id, %error, "the database is away; the refund's answer waits");
+        match store_end(ctx, account, leased, attempt, end).await {
+            Err(error) if error.is_transient() && Instant::now() < give_up => {
+                if ctx.stop.is_cancelled() {
+                    locked_out = locked_out.saturating_add(1);
+                    if error.is_unavailable() || locked_out > LOCKED_OUT_MAX {
+                        return Err(error);
+                    }
+                }
+                tracing::warn!(refund = leased.id, %error, "the refund's answer could not be stored; trying again");
                 tokio::time::sleep(STORE_AGAIN).await;
             }
             stored => return stored,
@@ -127,6 +148,8 @@ pub(crate) async fn send(
 
 /// Pause between attempts to store an answer.
 const STORE_AGAIN: Duration = Duration::from_millis(500);
+/// A process that is to end tries so often again.
+const LOCKED_OUT_MAX: u32 = 2;
 
 enum End {
     Answered(Box<RefundResult>),

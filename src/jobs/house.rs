@@ -56,9 +56,10 @@ impl House {
         }
     }
 
-    /// Seals and prunes where that is due, one after the other, each for `limit` at most. What does not come to its end goes back,
-    /// and a later run or a daemon takes it.
+    /// Seals and prunes where that is due, one after the other, for `limit` in all. What does not come to its end goes back, and
+    /// what was not begun stays: a later run or a daemon takes it.
     pub async fn calendar(&self, limit: Duration) {
+        let end = Instant::now() + limit;
         let left = match left_over(&self.ctx, &KEPT).await {
             Ok(left) => left,
             Err(error) => {
@@ -67,7 +68,12 @@ impl House {
             }
         };
         for run in left {
-            if let Err(error) = carry_out(&self.ctx, run, limit).await {
+            let time_left = end.saturating_duration_since(Instant::now());
+            if time_left.is_zero() {
+                tracing::warn!(run, "the deadline has passed: this run is left to a later one");
+                continue;
+            }
+            if let Err(error) = carry_out(&self.ctx, run, time_left).await {
                 tracing::warn!(run, %error, "what came of a run could not be written down");
             }
         }

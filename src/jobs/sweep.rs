@@ -3,7 +3,10 @@
 //! that they overtake a backlog; one that a chunk under way holds already is hurried there (`engine::hurry`). The fetcher never
 //! yields an error and never ends, because either would end the worker.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::{
@@ -110,6 +113,7 @@ impl Fetcher {
             return Ok(None);
         }
         let weather = self.account.weather.look(&self.ctx.store).await?;
+        let asked = Instant::now();
         let claim = match weather {
             Weather::Closed => self.claim_chunk().await?,
             Weather::Probe => self.claim_in_turn(1).await?,
@@ -123,7 +127,7 @@ impl Fetcher {
             self.ctx.clock.refresh(&self.ctx.store).await?;
             return Ok(None);
         }
-        self.ctx.clock.set(claim.at);
+        self.ctx.clock.set(asked, claim.at);
         metrics::lease_claimed(&self.account.name, u64::try_from(claim.rows.len()).unwrap_or(u64::MAX));
         Ok(Some(Chunk::new(Arc::clone(&self.account), claim.rows)))
     }
@@ -136,12 +140,13 @@ impl Fetcher {
         }
         let (account, limit) = (&self.account, self.account.pace().chunk_max);
         let (store, lease) = (&self.ctx.store, self.ctx.limits.lease);
+        let asked = Instant::now();
         let (claim, held) = store.claim_pulled(&account.name, limit, &self.ctx.owner, lease).await?;
         account.hurry.set(held);
         if claim.rows.is_empty() {
             return Ok(None);
         }
-        self.ctx.clock.set(claim.at);
+        self.ctx.clock.set(asked, claim.at);
         metrics::lease_claimed(&account.name, u64::try_from(claim.rows.len()).unwrap_or(u64::MAX));
         Ok(Some(Chunk::pulled(Arc::clone(account), claim.rows)))
     }

@@ -28,7 +28,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{fact::Answer, money::Sen, reply::RefundReply};
+use crate::domain::{fact::Answer, money::Sen, reply::RefundReply, snap_code::ResponseCode};
 use token::{GrantedToken, TokenError};
 use wire::{HttpRequest, HttpResponse};
 
@@ -198,6 +198,8 @@ pub enum Drift {
     OtherService,
     /// `paidTime` names no zone, or is no time.
     TimeWithoutZone,
+    /// An answer to a refund bears a code that neither the standard nor the profile names.
+    UnknownRefundCode(ResponseCode),
 }
 
 /// A request that cannot be built. Nothing has left.

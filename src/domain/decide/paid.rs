@@ -91,7 +91,9 @@ fn timing(case: &Case, profile: &Profile, policy: &Policy, first: &Fact, v: &mut
         );
     }
     if let Some(raw) = evidence::unzoned(first) {
-        v.raise(Flag::TimeSkew, Reason::new(Rule::TimeWithoutZone).with("paid_time", raw).on(first.seq));
+        // Listed and not open: it is the provider's habit, and nobody can mend it on a single payment.
+        v.resolved.insert(Flag::TimeSkew);
+        v.because.push(Reason::new(Rule::TimeWithoutZone).with("paid_time", raw).on(first.seq));
     }
     if let Some(closed) = case.prior.closed_seq.filter(|closed| first.seq > *closed) {
         differing(

@@ -150,6 +150,9 @@ pub fn read_refund(account: &Account, asked: &Asked<'_>, response: &HttpResponse
     if operation.is_some_and(|o| service_differs(&said_code, &o.service_code)) {
         drift.push(Drift::OtherService);
     }
+    if !code.is_named() && ability.is_none_or(|ability| !ability.codes.names(code)) {
+        drift.push(Drift::UnknownRefundCode(code));
+    }
     let text = |name| plain_text(&object.get(name)).map(|t| t.trim().to_owned());
     let reply = RefundReply {
         class,
@@ -212,6 +215,7 @@ impl fmt::Display for Drift {
             Self::TextForNumber(field) => write!(f, "text_for_number:{field}"),
             Self::OtherService => f.write_str("other_service"),
             Self::TimeWithoutZone => f.write_str("time_without_zone"),
+            Self::UnknownRefundCode(code) => write!(f, "unknown_refund_code:{code}"),
         }
     }
 }

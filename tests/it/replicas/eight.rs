@@ -238,7 +238,7 @@ async fn replicas_whose_clocks_are_half_a_second_off_keep_the_budget_all_the_sam
         let now = store.now().await.expect("the database answers");
         for (n, replica) in working.iter().enumerate() {
             let off = i64::try_from(n).expect("few") * 1_000 / 7 - 500;
-            replica.ctx.clock.set(now + chrono::TimeDelta::milliseconds(off));
+            replica.ctx.clock.set(Instant::now(), now + chrono::TimeDelta::milliseconds(off));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
