@@ -21,7 +21,7 @@ setup: ## find PostgreSQL's server programs, or install them
 
 test: setup pooler ## format, lints and all tests: what must be green before a commit
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features observe -- -D warnings
 	cargo test
 
 pooler: ## find a pgbouncer that carries prepared statements, or fetch one into target/tools
