@@ -3,6 +3,8 @@
 //!
 //! `REKON_FUZZ_CASES` sets the cases of each reader; `REKON_FUZZ_SEED` the seed. A failure names both.
 
+mod replies;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
