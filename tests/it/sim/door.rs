@@ -201,3 +201,45 @@ async fn calls_beyond_the_clients_budget_get_429_with_retry_after() {
     assert!(sim.world().max_excess(CLIENT_ID, CallBudget { per_second: 1, burst: 2 }, 5) > 0);
     assert_eq!(sim.world().arrivals().len(), 31);
 }
+
+/// Every call of DOKU's documents, with its service code.
+const CALLS: [(&str, &str); 7] = [
+    ("/snap-adapter/b2b/v1.0/qr/qr-mpm-generate", "47"),
+    ("/snap-adapter/b2b/v1.0/qr/qr-mpm-decode", "48"),
+    ("/snap-adapter/b2b2c/v1.0/qr/qr-mpm-payment", "50"),
+    (QUERY_PATH, "51"),
+    ("/snap/v1.1/qr/qr-mpm-status", "53"),
+    ("/snap-adapter/b2b/v1.0/qr/qr-mpm-cancel", "77"),
+    (REFUND_PATH, "78"),
+];
+
+#[tokio::test]
+async fn every_call_is_stopped_at_the_door_for_what_the_documents_refuse() {
+    for (path, service) in CALLS {
+        // Only a payment looks at the customer's token.
+        let customer_token = Some("somebody".to_owned());
+        let clients = vec![SimClient { customer_token, ..SimClient::demo(CLIENT_ID, SECRET, MERCHANT_ID) }];
+        let (sim, merchant) = stage(SimOptions { clients, ..options() }, [payment("A1", 100)]).await;
+        let letter = |merchant: &Merchant| {
+            let letter = merchant.letter(path, &query_body("A1")).with("CHANNEL-ID", "H2H");
+            letter.with("Authorization-Customer", "Bearer somebody")
+        };
+        let send = async |letter| {
+            let (status, body) = merchant.send(letter).await.unwrap();
+            format!("{status} {}", body["responseCode"].as_str().unwrap_or_default())
+        };
+        let refused = |http: u16, case: &str| format!("{http} {http}{service}{case}");
+        for header in ["X-PARTNER-ID", "X-EXTERNAL-ID", "X-TIMESTAMP", "X-SIGNATURE", "Authorization"] {
+            assert_eq!(send(letter(&merchant).without(header)).await, refused(400, "02"), "{path} without {header}");
+        }
+        let long = "1".repeat(37);
+        assert_eq!(send(letter(&merchant).with("X-EXTERNAL-ID", long)).await, refused(400, "01"), "{path}");
+        let impostor = Merchant { secret: "guessed", ..merchant.clone() };
+        assert_eq!(send(letter(&impostor)).await, refused(401, "00"), "{path}");
+        let used = letter(&merchant);
+        drop(send(used.clone()).await);
+        assert_eq!(send(used).await, refused(409, "00"), "{path}");
+        sim.world().expire_tokens();
+        assert_eq!(send(letter(&merchant)).await, refused(401, "01"), "{path}");
+    }
+}
