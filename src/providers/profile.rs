@@ -128,6 +128,11 @@ pub enum ProfileError {
     /// Refunds where there are none.
     #[error("`refund_by_api` is true and rekon knows no refund call of this provider: set it to false")]
     NoRefund,
+    /// A body where none is sent as it stands, or none that a provider reads.
+    #[error(
+        "`operations.{0}.body` must be a JSON object, and only `token` has one, such as '{{\"grantType\":\"client_credentials\"}}'"
+    )]
+    Body(Service),
     /// HMAC signs the token too.
     #[error("`auth` is symmetric and `tokens` is none: a symmetric signature covers a token")]
     NoToken,
@@ -300,6 +305,14 @@ fn check_abilities(provider: &dyn Provider, file: &File) -> Result<(), ProfileEr
     }
     if file.cancel_qr && !can.contains(&Service::Cancel) {
         return Err(ProfileError::NoCancel);
+    }
+    let is_object = |body: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(body).is_ok();
+    let unfit = |(service, operation): &(&Service, &Operation)| match &operation.body {
+        Some(body) => **service != Service::Token || !is_object(body),
+        None => false,
+    };
+    if let Some((service, _)) = file.operations.iter().find(unfit) {
+        return Err(ProfileError::Body(*service));
     }
     if file.auth == AuthMode::Symmetric && file.tokens == TokenUse::None {
         return Err(ProfileError::NoToken);

@@ -128,10 +128,13 @@ fn customer_header(
     )))
 }
 
-/// The B2B token request (service 73): RSA over `client_id|timestamp`.
+/// The B2B token request (service 73): RSA over `client_id|timestamp`. The body is the standard's, or the account's own.
 pub fn token_request(account: &Account, at: DateTime<Utc>) -> Result<HttpRequest, BuildError> {
-    signed_by_client(account, Service::Token, br#"{"grantType":"client_credentials"}"#.to_vec(), at)
+    let body = account.profile.operation(Service::Token).and_then(|token| token.body.as_deref());
+    signed_by_client(account, Service::Token, body.unwrap_or(STANDARD_TOKEN_BODY).as_bytes().to_vec(), at)
 }
+
+const STANDARD_TOKEN_BODY: &str = r#"{"grantType":"client_credentials"}"#;
 
 /// A request that no token opens yet: signed over client and time alone.
 pub(super) fn signed_by_client(

@@ -114,3 +114,18 @@ fn what_no_refund_table_may_say_is_refused() {
         ProviderProfile::load(&crate::providers::paydia::Paydia, &"cancel_qr = true".parse().unwrap(), Table::new());
     assert!(matches!(paydia, Err(ProfileError::NoCancel)));
 }
+
+#[test]
+fn a_token_call_that_no_document_prints_may_have_another_path_and_body() {
+    let other = load(
+        "[operations.token]\npath = \"/other\"\nbody = '{\"grant_type\":\"client_credentials\",\"scope\":\"qris\"}'",
+    )
+    .unwrap();
+    let token = other.operation(Service::Token).unwrap();
+    assert_eq!(token.path, "/other");
+    assert_eq!(token.body.as_deref(), Some(r#"{"grant_type":"client_credentials","scope":"qris"}"#));
+    for (unfit, told) in [("grantType=x", "must be a JSON object"), ("[]", "must be a JSON object")] {
+        let refused = load(&format!("[operations.token]\nbody = '{unfit}'")).unwrap_err().to_string();
+        assert!(refused.contains(told), "{refused}");
+    }
+}

@@ -126,6 +126,9 @@ pub struct Operation {
     /// Where its parameters stand.
     #[serde(default)]
     pub params_in: ParamsIn,
+    /// Of a call for a token: its body, sent as it stands.
+    #[serde(default)]
+    pub body: Option<String>,
 }
 
 /// How hard a provider may be asked.
