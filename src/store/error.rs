@@ -59,7 +59,10 @@ impl From<sqlx::Error> for StoreError {
             let code = db.code().unwrap_or_default().into_owned();
             return match code.as_str() {
                 "40001" | "40P01" | "55P03" | "57014" => Self::Conflict(error),
-                "57P01" | "57P02" | "57P03" | "53300" => Self::Unavailable(error),
+                // A server that ends or begins, a standby that took no writes yet.
+                "57P01" | "57P02" | "57P03" | "25006" => Self::Unavailable(error),
+                // No disk, no memory, no connection, no I/O: it is there and of no use to any row.
+                c if c.starts_with("53") || c.starts_with("58") => Self::Unavailable(error),
                 "42P01" | "3F000" | "42703" => Self::Schema(db.message().to_owned()),
                 "26000" | "42P05" => Self::Pooler(error),
                 c if c.starts_with("23") => Self::Refused {

@@ -2,6 +2,7 @@
 //! contract names, and money that is owed goes back once.
 
 mod contract;
+mod refusals;
 
 use rekon::sim::{Answer, RefundBehaviour, SimPayment};
 
