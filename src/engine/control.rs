@@ -57,9 +57,6 @@ pub async fn turn(
     let mut tx = store.begin().await?;
     let (turned, asked) = control::turn(&mut tx, account, level, &by.name, reason).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    if turned.effective && asked.is_some() {
-        store.wake_flagged(account).await?;
-    }
     tracing::warn!(account, level = level.as_str(), by = %by.name, reason, effective = turned.effective, "switch");
     let said = Said { effective: turned.effective, confirmed: asked.map(|request| request.made_by) };
     Ok((turned, said))
@@ -87,9 +84,6 @@ pub async fn rearm(
     let mut tx = store.begin().await?;
     let asked = control::rearm(&mut tx, account, &by.name, reason).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    if asked.is_some() {
-        store.wake_flagged(account).await?;
-    }
     tracing::warn!(account, by = %by.name, reason, effective = asked.is_some(), "refunds re-armed");
     Ok(Said { effective: asked.is_some(), confirmed: asked.map(|request| request.made_by) })
 }

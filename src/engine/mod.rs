@@ -32,6 +32,7 @@ pub mod refund;
 mod refund_call;
 mod refund_limits;
 pub mod provider_check;
+pub mod released;
 pub mod reload;
 pub mod replay;
 pub mod rulebook;

@@ -1,5 +1,6 @@
 //! What a reconciliation does beside asking, because it may be all that runs: it proves the rules of money before a refund leaves,
-//! while it lasts and at its end, and carries out the seal and the pruning whose slot has come. Where a daemon runs, the turns and
+//! while it lasts and at its end, makes due what a brake held up that was let go of, and carries out the seal and the pruning whose
+//! slot has come. Where a daemon runs, the turns and
 //! the slots are mostly taken, and nothing is done twice.
 //!
 //! Absent on purpose: the daily reconciliation of the calendar, which is what the caller does, and the command bus.
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::{
-        Ctx,
+        Ctx, released,
         sentinel::{self, Pass},
     },
     jobs::{commands::carry_out, guard::guard, schedule::left_over},
@@ -26,6 +27,8 @@ use crate::{
 const KEPT: [&str; 2] = ["seal", "prune"];
 /// A pass that takes longer is given up.
 const PASS_MAX: Duration = Duration::from_secs(20);
+/// After this long the walk over what a brake held up is left to the run's worker.
+const WALK_MAX: Duration = Duration::from_secs(10);
 /// After this long no further pass is begun at the end; the next run goes on there.
 const LAST_PASSES: Duration = Duration::from_secs(10);
 
@@ -38,10 +41,15 @@ pub struct House {
 }
 
 impl House {
-    /// Makes a pass if one is due. What it finds broken stops the refunds of its account before the run can send one.
+    /// Makes a pass if one is due: what it finds broken stops the refunds of its account before the run can send one. Then makes due
+    /// what a brake held up: it is among what the run asks; what is left then the run's own worker goes on with.
     pub async fn open(ctx: &Arc<Ctx>) -> Self {
         let house = Self { ctx: Arc::clone(ctx), passed: AtomicI64::new(0) };
         house.pass().await;
+        let walked = async { Ok(released::carry_on(&ctx.store, &ctx.stop).await?) };
+        if let Err(error) = guard(WALK_MAX, walked).await {
+            tracing::warn!(%error, "not all that a brake held up is due; the run goes on with it");
+        }
         house
     }
 

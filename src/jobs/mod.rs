@@ -11,6 +11,7 @@ pub mod error;
 pub mod guard;
 pub mod house;
 pub mod refunds;
+pub mod released;
 mod rest;
 pub mod schedule;
 pub mod sentinel;
@@ -55,6 +56,7 @@ pub async fn run(ctx: Arc<Ctx>, roles: Roles) -> Result<(), JobsError> {
         monitor = webhooks::register(monitor, &ctx, endpoint, &wake);
     }
     monitor = sweep::register_strays(monitor, &ctx);
+    monitor = released::register(monitor, &ctx);
     if roles.commands {
         monitor = schedule::register(monitor, &ctx)?;
         monitor = sentinel::register(monitor, &ctx);

@@ -11,7 +11,10 @@ use crate::{
         resolution::{About, ResolutionKind},
         switch::Level,
     },
-    store::{Store, StoreError, Tx, cases},
+    store::{
+        Store, StoreError, Tx, cases,
+        released::{self, What},
+    },
 };
 
 /// A switch as its reader sees it.
@@ -105,12 +108,6 @@ returning id, account, level, made_by, effective, reason, at";
 const HELD: &str = "-- store::control::held
 select level, at from rekon.switches where account = $1 and effective order by id desc limit 1";
 
-// What was decided while nothing was posted is decided once more, so that its postings follow.
-const POST_LATER: &str = "-- store::control::post_later
-update rekon.transactions t set next_check_at = clock_timestamp()
- where ($1 = '*' or t.account = $1) and t.paid_amount is not null
-   and (t.last_checked_at >= $2 or exists (select 1 from rekon.refund_saga r where r.transaction_id = t.id and r.ended_at >= $2))";
-
 const SWITCHES: &str = "-- store::control::switches
 select id, account, level, made_by, effective, reason, at from (
   select distinct on (account) id, account, level, made_by, effective, reason, at from rekon.switches where effective order by account, id desc) as held
@@ -136,11 +133,6 @@ select r.id, r.made_by, r.at, r.reason from rekon.rearms r join rekon.account_co
 
 const REARM: &str = "-- store::control::rearm
 insert into rekon.rearms (account, made_by, confirms, reason) values ($1, $2, $3, $4)";
-
-// What a brake held up is asked about and decided once more.
-const WAKE_FLAGGED: &str = "-- store::control::wake_flagged
-update rekon.transactions set next_check_at = clock_timestamp()
- where ($1 = '*' or account = $1) and flags_open <> '{}' and paid_amount is not null and direction = 'in'";
 
 const RESOLUTION_ASKED: &str = "-- store::control::resolution_asked
 select id, made_by, at, reason from rekon.resolutions r
@@ -192,7 +184,7 @@ fn switch(row: &sqlx::postgres::PgRow) -> Result<SwitchRow, StoreError> {
 }
 
 /// Turns an account's switch, or asks for it: raising it confirms what somebody else asked for within the hour, or waits for
-/// him. Returns what was written and whose request it confirmed.
+/// him. What the lower rung held up is written down with it. Returns what was written and whose request it confirmed.
 pub async fn turn(
     tx: &mut Tx,
     account: &str,
@@ -216,13 +208,16 @@ pub async fn turn(
         let held: String = before.try_get("level")?;
         if cases::level(&held)? == Level::Observe {
             let since: DateTime<Utc> = before.try_get("at")?;
-            sqlx::query(POST_LATER).bind(account).bind(since).execute(&mut **tx).await?;
+            released::release(tx, account, What::Postings(since)).await?;
         }
+    }
+    if turned.effective && asked.is_some() {
+        released::release(tx, account, What::Refunds).await?;
     }
     Ok((turned, asked))
 }
 
-/// Re-arms an account's refunds, or asks for it. Returns whose request it confirmed.
+/// Re-arms an account's refunds, or asks for it; what was held up is written down with it. Returns whose request it confirmed.
 pub async fn rearm(tx: &mut Tx, account: &str, by: &str, reason: &str) -> Result<Option<Request>, StoreError> {
     let asked = sqlx::query(REARM_ASKED).bind(account).bind(by).fetch_optional(&mut **tx).await?;
     let asked = asked.as_ref().map(request).transpose()?;
@@ -233,6 +228,9 @@ pub async fn rearm(tx: &mut Tx, account: &str, by: &str, reason: &str) -> Result
         .bind(reason)
         .execute(&mut **tx)
         .await?;
+    if asked.is_some() {
+        released::release(tx, account, What::Refunds).await?;
+    }
     Ok(asked)
 }
 
@@ -284,13 +282,6 @@ impl Store {
         note: Option<&str>,
     ) -> Result<(), StoreError> {
         sqlx::query(ASSIGN).bind(transaction_id).bind(assignee).bind(by).bind(note).execute(self.pool()).await?;
-        Ok(())
-    }
-
-    /// Makes the rows due that a brake may have held up. Outside of the transaction that let go of the brake: whoever holds one
-    /// of these rows may be waiting for it.
-    pub async fn wake_flagged(&self, account: &str) -> Result<(), StoreError> {
-        sqlx::query(WAKE_FLAGGED).bind(account).execute(self.pool()).await?;
         Ok(())
     }
 

@@ -27,6 +27,7 @@ pub mod people;
 pub mod reads;
 pub mod qr_cancels;
 pub mod refunds;
+pub mod released;
 pub mod replay;
 pub mod runs;
 pub mod seals;

@@ -10,18 +10,40 @@ use sqlx::Row;
 
 pub use proofs::{Invariant, PROOFS};
 
-use crate::store::{Store, StoreError, Tx, limits::interval, refunds};
+use crate::{
+    domain::order::later,
+    store::{Store, StoreError, Tx, limits::interval, refunds},
+};
 
 /// Stands for every account.
 pub const ALL_ACCOUNTS: &str = "*";
+
+/// Slices of what is new that one pass reads at most; the next pass goes on there.
+const NEW_SLICES: i64 = 4;
+/// Seconds. A transaction that is open now may yet commit an earlier entry: once a pass has read to the end, the next one begins so
+/// much before it. An entry that comes later still is found by the slow look.
+const OVERLAP_SECS: i64 = 30;
+
+/// The journal entry behind which everything was read, in the order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// Its time.
+    pub at: DateTime<Utc>,
+    /// Its row.
+    pub transaction_id: i64,
+    /// Its number in the row's chain.
+    pub entry_no: i32,
+}
 
 /// Where the sentinel goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
     /// The number of this pass.
     pub pass: i64,
-    /// Rows with a journal entry from here on are new.
-    pub new_from: DateTime<Utc>,
+    /// Database time at its beginning.
+    pub now: DateTime<Utc>,
+    /// Rows with a journal entry behind this one are new.
+    pub new_behind: Behind,
     /// The slow look goes on behind this id.
     pub behind_id: i64,
 }
@@ -31,8 +53,8 @@ pub struct Turn {
 pub struct Picked {
     /// Their ids.
     pub ids: Vec<i64>,
-    /// Where the next pass begins with what is new.
-    pub new_from: DateTime<Utc>,
+    /// Where the next pass goes on with what is new.
+    pub new_behind: Behind,
     /// Where the slow look goes on; 0: it came to the end of the table.
     pub behind_id: i64,
 }
@@ -53,11 +75,13 @@ pub struct Violation {
 // One replica makes the pass; one that dies in it loses nothing but this pass. Who made the last one may make the next before its time.
 const TURN: &str = "-- store::sentinel::turn
 update rekon.sentinel set passes = passes + 1, next_at = clock_timestamp() + $1::interval where next_at <= clock_timestamp() or passes = $2
-returning passes, new_from, behind_id";
+returning passes, clock_timestamp() as now, new_from, new_id, new_entry_no, behind_id";
 
-// A transaction that is open now may yet commit an earlier entry: what is new overlaps, and the slow look finds the rest.
+// Between two times, because the journal's index by time finds ranges of pages and no order: without an end to it every slice would
+// read and sort all that came since.
 const NEW: &str = "-- store::sentinel::new
-select transaction_id, at from rekon.journal where at >= $1::timestamptz - interval '30 seconds' order by at limit $2";
+select at, transaction_id, entry_no from rekon.journal
+ where at >= $1 and at <= $4 and (at, transaction_id, entry_no) > ($1, $2, $3) order by at, transaction_id, entry_no limit $5";
 
 const NEXT: &str = "-- store::sentinel::next
 select id from rekon.transactions where id > $1 order by id limit $2";
@@ -78,7 +102,7 @@ delete from rekon.violations v
                     where (u.invariant, u.account, u.transaction_id) = (v.invariant, v.account, v.transaction_id))";
 
 const PASSED: &str = "-- store::sentinel::passed
-update rekon.sentinel set passed_at = clock_timestamp(), new_from = $2, behind_id = $3::bigint,
+update rekon.sentinel set passed_at = clock_timestamp(), new_from = $2, new_id = $4, new_entry_no = $5, behind_id = $3::bigint,
        rotated_at = case when $3::bigint = 0 then clock_timestamp() else rotated_at end
  where passes = $1";
 
@@ -92,7 +116,12 @@ impl Store {
         row.map(|row| {
             Ok(Turn {
                 pass: row.try_get("passes")?,
-                new_from: row.try_get("new_from")?,
+                now: row.try_get("now")?,
+                new_behind: Behind {
+                    at: row.try_get("new_from")?,
+                    transaction_id: row.try_get("new_id")?,
+                    entry_no: row.try_get("new_entry_no")?,
+                },
                 behind_id: row.try_get("behind_id")?,
             })
         })
@@ -115,20 +144,60 @@ impl Store {
     }
 }
 
-/// The rows of a pass: what is new, the next `slice` of all rows, what was found before. At most `slice` of each.
+/// The rows of a pass: what is new, the next `slice` of all rows, what was found before. At most `slice` of each, and of what is
+/// new four times as many.
 pub async fn pick(tx: &mut Tx, turn: &Turn, slice: i64) -> Result<Picked, StoreError> {
-    let new: Vec<(i64, DateTime<Utc>)> =
-        sqlx::query_as(NEW).bind(turn.new_from).bind(slice).fetch_all(&mut **tx).await?;
+    let (new, new_behind) = read_new(tx, turn, slice).await?;
     let next: Vec<i64> = sqlx::query_scalar(NEXT).bind(turn.behind_id).bind(slice).fetch_all(&mut **tx).await?;
     let before: Vec<i64> = sqlx::query_scalar(FOUND_BEFORE).bind(slice).fetch_all(&mut **tx).await?;
     let is_last = i64::try_from(next.len()).unwrap_or(0) < slice;
     let behind_id = if is_last { 0 } else { next.last().copied().unwrap_or(0) };
-    // All that is new was seen up to its last; the next pass looks a little before that again.
-    let new_from = new.last().map_or(turn.new_from, |(_, at)| *at);
-    let mut ids: Vec<i64> = new.into_iter().map(|(id, _)| id).chain(next).chain(before).collect();
+    let mut ids: Vec<i64> = new.into_iter().chain(next).chain(before).collect();
     ids.sort_unstable();
     ids.dedup();
-    Ok(Picked { ids, new_from, behind_id })
+    Ok(Picked { ids, new_behind, behind_id })
+}
+
+/// Rows of the entries behind the last pass's, and where the next pass goes on. It never goes back but from the end, whatever the
+/// number of entries of one time.
+async fn read_new(tx: &mut Tx, turn: &Turn, slice: i64) -> Result<(Vec<i64>, Behind), StoreError> {
+    let mut behind = turn.new_behind;
+    let mut ids = Vec::new();
+    let mut left = slice.saturating_mul(NEW_SLICES);
+    // Seconds read at once; grows over times in which nothing was decided.
+    let mut window = OVERLAP_SECS;
+    loop {
+        let until = later(behind.at, window);
+        let limit = slice.min(left);
+        let entries: Vec<(DateTime<Utc>, i64, i32)> = sqlx::query_as(NEW)
+            .bind(behind.at)
+            .bind(behind.transaction_id)
+            .bind(behind.entry_no)
+            .bind(until)
+            .bind(limit)
+            .fetch_all(&mut **tx)
+            .await?;
+        ids.extend(entries.iter().map(|(_, id, _)| *id));
+        let read = i64::try_from(entries.len()).unwrap_or(limit);
+        left = left.saturating_sub(read);
+        match entries.last() {
+            Some((at, transaction_id, entry_no)) if read >= limit => {
+                behind = Behind { at: *at, transaction_id: *transaction_id, entry_no: *entry_no };
+                window = OVERLAP_SECS;
+                if left == 0 {
+                    return Ok((ids, behind));
+                }
+            }
+            _ if until >= turn.now => {
+                let overlap = later(turn.now, OVERLAP_SECS.saturating_neg());
+                return Ok((ids, Behind { at: overlap, transaction_id: 0, entry_no: 0 }));
+            }
+            _ => {
+                behind = Behind { at: until, transaction_id: i64::MAX, entry_no: i32::MAX };
+                window = window.saturating_mul(2);
+            }
+        }
+    }
 }
 
 /// What breaks a rule among these rows, and what breaks one that is about no single row.
@@ -174,6 +243,13 @@ pub async fn write(
     for (account, why) in stops {
         refunds::stop_refunds(tx, account, why).await?;
     }
-    sqlx::query(PASSED).bind(turn.pass).bind(picked.new_from).bind(picked.behind_id).execute(&mut **tx).await?;
+    sqlx::query(PASSED)
+        .bind(turn.pass)
+        .bind(picked.new_behind.at)
+        .bind(picked.behind_id)
+        .bind(picked.new_behind.transaction_id)
+        .bind(picked.new_behind.entry_no)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }

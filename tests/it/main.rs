@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod bi;
 #[cfg(test)]
+mod brakes;
+#[cfg(test)]
 mod budget_sql;
 #[cfg(test)]
 mod calendar;

@@ -207,3 +207,47 @@ async fn a_table_larger_than_a_slice_is_looked_at_in_turns_and_new_rows_at_once(
         "one replica makes a pass"
     );
 }
+
+/// Rows with one journal entry each, all within half a minute of an hour ago and many at the very same time.
+const BUSY: &str = "insert into rekon.transactions (account, partner_reference_no, amount) select 'shop', 'INV' || n, 1 from generate_series(1, 200) n;
+    insert into rekon.journal (transaction_id, entry_no, at, upto_seq, kind, state, content, prev_hash, hash)
+    select id, 1, date_trunc('hour', now()) - interval '1 hour' + (id / 70) * interval '1 second', 0, 'decision', 'pending', '{}', sha256(''), sha256('')
+      from rekon.transactions;
+    update rekon.sentinel set new_from = date_trunc('hour', now()) - interval '2 hours'";
+
+#[tokio::test]
+async fn more_entries_than_a_pass_reads_in_half_a_minute_are_read_one_behind_the_other_to_the_end() {
+    let db = TestDb::new().await;
+    db.run(&format!("{OFF}; {BUSY}; {ON}")).await;
+    let small = SentinelSettings { every: Duration::ZERO, slice: 10 };
+    let look = async || {
+        // Away from the slow look, which would find them in its own time.
+        db.run("update rekon.sentinel set behind_id = 1000000").await;
+        let pass = sentinel::pass(&db.store, small, &[]).await.expect("the database answers").expect("a pass is due");
+        assert!(pass.rows <= 50, "{} rows in one pass", pass.rows);
+    };
+    let is_at_the_end = "select s.new_from > max(j.at) from rekon.sentinel s, rekon.journal j group by s.new_from";
+    let cursor = "select new_from || ' ' || lpad(new_id::text, 6, '0') from rekon.sentinel";
+    let mut before = db.text(cursor).await;
+    for _ in 0..5 {
+        assert_eq!(db.text(is_at_the_end).await, "false");
+        look().await;
+        let now = db.text(cursor).await;
+        assert!(now > before, "it went from {before} to {now}");
+        before = now;
+    }
+    look().await;
+    assert_eq!(db.text("select count(distinct transaction_id) from rekon.violations").await, "200");
+    assert_eq!(db.text(is_at_the_end).await, "true");
+    // An entry that was decided a while ago and committed only now.
+    db.run(&format!(
+        "{OFF}; with late as (insert into rekon.transactions (account, partner_reference_no, amount) values ('shop', 'LATE', 1) returning id)
+         insert into rekon.journal (transaction_id, entry_no, at, upto_seq, kind, state, content, prev_hash, hash)
+         select id, 1, clock_timestamp() - interval '10 seconds', 0, 'decision', 'pending', '{{}}', sha256(''), sha256('') from late; {ON}"
+    ))
+    .await;
+    let seen = "select count(*) from rekon.violations v join rekon.transactions t on t.id = v.transaction_id where t.partner_reference_no = 'LATE'";
+    assert_eq!(db.text(seen).await, "0");
+    look().await;
+    assert_ne!(db.text(seen).await, "0");
+}

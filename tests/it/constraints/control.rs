@@ -234,3 +234,16 @@ async fn the_database_and_the_domain_know_the_same_kinds() {
         assert_eq!(two, kind.needs_two(), "{kind:?}");
     }
 }
+
+#[tokio::test]
+async fn a_brake_that_is_let_go_of_held_up_refunds_or_what_was_decided_since_a_time() {
+    let db = TestDb::new().await;
+    let release = |what: &str, since: &str| {
+        format!("insert into rekon.released (account, what, since) values ('shop', '{what}', {since})")
+    };
+    db.expect_refused(&release("all", "null"), "released_what_is_known").await;
+    db.expect_refused(&release("postings", "null"), "released_postings_since_when").await;
+    db.expect_refused(&release("refunds", "now()"), "released_postings_since_when").await;
+    db.run(&release("refunds", "null")).await;
+    db.run(&release("postings", "now()")).await;
+}
