@@ -8,6 +8,9 @@ use sqlx::Row;
 
 use crate::store::{Store, StoreError, Tx, limits::interval};
 
+/// Due rows of an account that are looked through for leases to give back: some times what all replicas lease at once.
+const RELEASE_MAX: i64 = 20_000;
+
 /// A leased row: what is needed to ask for it.
 #[derive(Debug, Clone)]
 pub struct Leased {
@@ -99,11 +102,26 @@ const IS_REFUND_DUE: &str = "-- store::leases::is_refund_due
 select exists (select 1 from rekon.refund_saga r join rekon.transactions t on t.id = r.transaction_id
   where r.next_at <= now() and t.account = $1 and (r.lease_until is null or r.lease_until < now()))";
 
+// No index knows an owner, and a leased row stays due until it is settled: of each account the oldest due rows are looked through,
+// among which those of a sweep are. One that lies behind them all, because somebody waited for it in a long backlog, runs out.
 const RELEASE: &str = "-- store::leases::release
-update rekon.transactions set lease_owner = null, lease_until = null where lease_owner = $1 and lease_until is not null";
+with recursive account (name) as (
+  (select t.account from rekon.transactions t where t.next_check_at is not null order by t.account, t.next_check_at limit 1)
+  union all
+  select (select t.account from rekon.transactions t where t.next_check_at is not null and t.account > a.name
+           order by t.account, t.next_check_at limit 1)
+    from account a where a.name is not null
+), mine as (
+  select due.id from account a cross join lateral (
+    select id, lease_owner, lease_until from rekon.transactions
+     where account = a.name and next_check_at <= now() order by next_check_at limit $2) as due
+   where due.lease_owner = $1 and due.lease_until is not null)
+update rekon.transactions t set lease_owner = null, lease_until = null
+  from mine where t.id = mine.id and t.lease_owner = $1 and t.lease_until is not null";
 
+// What is not due at any time is leased by nobody.
 const RELEASE_REFUNDS: &str = "-- store::leases::release_refunds
-update rekon.refund_saga set lease_owner = null, lease_until = null where lease_owner = $1 and lease_until is not null";
+update rekon.refund_saga set lease_owner = null, lease_until = null where lease_owner = $1 and lease_until is not null and next_at is not null";
 
 const RELEASE_ROWS: &str = "-- store::leases::release_rows
 update rekon.transactions t set lease_owner = null, lease_until = null
@@ -222,9 +240,10 @@ impl Store {
         Ok(sqlx::query_scalar(IS_REFUND_DUE).bind(account).fetch_one(self.pool()).await?)
     }
 
-    /// Gives back every lease of an owner that has ended in order, on rows, refunds and webhooks; returns how many.
+    /// Gives back the leases of an owner that has ended in order, on rows, refunds and webhooks; returns how many. What it costs goes
+    /// by what is due and not by the table: a lease that it does not come to runs out by itself.
     pub async fn release(&self, owner: &str) -> Result<u64, StoreError> {
-        let rows = sqlx::query(RELEASE).bind(owner).execute(self.pool()).await?.rows_affected();
+        let rows = sqlx::query(RELEASE).bind(owner).bind(RELEASE_MAX).execute(self.pool()).await?.rows_affected();
         let refunds = sqlx::query(RELEASE_REFUNDS).bind(owner).execute(self.pool()).await?.rows_affected();
         Ok(rows.saturating_add(refunds).saturating_add(self.release_webhooks(owner).await?))
     }

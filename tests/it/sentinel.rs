@@ -12,6 +12,7 @@ use rekon::{
 
 use crate::{
     engine::{SAFE, payment},
+    sql::statement,
     support::{
         TestDb,
         shop::{ACCOUNT, SHORT_TIMES, Shop},
@@ -250,4 +251,33 @@ async fn more_entries_than_a_pass_reads_in_half_a_minute_are_read_one_behind_the
     assert_eq!(db.text(seen).await, "0");
     look().await;
     assert_ne!(db.text(seen).await, "0");
+}
+
+#[tokio::test]
+async fn a_slice_of_what_is_new_is_read_without_a_look_at_all_that_came_since() {
+    let db = TestDb::new().await;
+    db.run(&format!(
+        "{OFF}; insert into rekon.journal (transaction_id, entry_no, at, upto_seq, kind, state, content, prev_hash, hash)
+         select n, 1, '2026-11-01 00:00Z'::timestamptz + n * interval '10 milliseconds', 0, 'decision', 'paid', repeat('x', 400), sha256(''), sha256('')
+           from generate_series(1, 100000) n; {ON}"
+    ))
+    .await;
+    db.run("select brin_summarize_new_values('rekon.journal_by_time'); analyze rekon.journal").await;
+    let at = |secs: i64| format!("'2026-11-01 00:00Z'::timestamptz + interval '{secs} seconds'");
+    let values = [
+        ("$1", at(100)),
+        ("$2", "10000".to_owned()),
+        ("$3", "1".to_owned()),
+        ("$4", at(130)),
+        ("$5", "1000".to_owned()),
+    ];
+    let sql = statement("store::sentinel::new");
+    let sql = values.iter().fold(sql, |sql, (parameter, value)| sql.replace(parameter, value));
+    let plan: serde_json::Value = db.value(&format!("explain (analyze, buffers, format json) {sql}")).await;
+    let count = |what: &str| plan[0]["Plan"][what].as_i64().expect("it is counted");
+    let touched = count("Shared Hit Blocks") + count("Shared Read Blocks");
+    let all = db.value::<i64>("select pg_relation_size('rekon.journal') / 8192").await;
+    println!("{touched} blocks of {all}");
+    assert!(plan[0]["Plan"]["Actual Rows"].to_string().starts_with("1000"), "a whole slice: {plan:#}");
+    assert!(touched < all / 10, "{touched} blocks of {all} were read: {plan:#}");
 }

@@ -226,6 +226,32 @@ async fn a_process_that_ends_gives_back_its_leases_on_rows_and_on_refunds() {
 }
 
 #[tokio::test]
+async fn leases_are_given_back_without_a_look_at_every_row() {
+    let db = TestDb::new().await;
+    db.run(
+        "insert into rekon.transactions (account, partner_reference_no, amount, next_check_at)
+         select a, 'PAID' || n, 1, now() from generate_series(1, 20000) n, unnest(array['shop', 'till']) a;
+         update rekon.transactions set next_check_at = null;
+         insert into rekon.transactions (account, partner_reference_no, amount)
+         select a, 'DUE' || n, 1 from generate_series(1, 20) n, unnest(array['shop', 'till']) a",
+    )
+    .await;
+    db.run("vacuum analyze rekon.transactions").await;
+    for (account, owner) in [("shop", "me"), ("till", "me"), ("till", "another")] {
+        assert_eq!(db.store.claim_due(account, 5, owner, MINUTE).await.unwrap().rows.len(), 5);
+    }
+    let sql = statement("store::leases::release").replace("$1", "'me'").replace("$2", "20000");
+    let explained = format!("explain (analyze, buffers, format json) {sql}");
+    let plan: serde_json::Value = db.value(&explained).await;
+    let blocks = |kind: &str| plan[0]["Plan"][kind].as_i64().expect("it is counted");
+    let touched = blocks("Shared Hit Blocks") + blocks("Shared Read Blocks");
+    println!("{touched} blocks for 10 leases among 40,040 rows");
+    assert!(touched < 200, "{touched} blocks were read: {plan:#}");
+    let held = "select string_agg(distinct lease_owner, ' ') || count(*) from rekon.transactions where lease_until is not null";
+    assert_eq!(db.text(held).await, "another5");
+}
+
+#[tokio::test]
 async fn a_lock_that_somebody_holds_is_not_waited_for_longer_than_configured() {
     let db = TestDb::new().await;
     let id = db.insert_payment("shop", "INV", "1.00").await;
