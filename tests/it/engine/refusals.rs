@@ -52,9 +52,9 @@ async fn a_database_that_refuses_for_a_while_loses_nothing_and_doubles_nothing()
         shop.until(&Shop::end_of(over), "paid{overpaid}").await;
         shop.until(&Shop::end_of(exact), "paid{}").await;
         work.stop().await;
-        for nth in 0..AT.len() {
+        for (nth, at) in AT.iter().enumerate() {
             let asked = shop.db.value::<i64>(&format!("select last_value from public.said_{nth}")).await;
-            assert!(asked > i64::from(TIMES), "{code}: {asked} at {:?}", AT[nth]);
+            assert!(asked > i64::from(TIMES), "{code}: {asked} at {at}");
         }
         let book = shop.sim.world().book();
         assert_eq!((book.taken_sen, book.returned_sen), (26_000_000, 2_000_000), "{code}");
