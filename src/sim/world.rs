@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::arrivals::{Arrival, Arrivals, CallBudget, max_excess};
 use super::book::{Book, BookEntry};
-use super::client::{ClientState, lock};
+use super::client::{ClientState, hash, lock};
 use super::gate::{Gate, GateSpec, Gates};
 use super::payment::PaymentState;
 use super::postman::Postbox;
@@ -96,6 +96,9 @@ impl World {
         payment.client_id.clear();
         if payment.reference_no.is_empty() {
             payment.reference_no = lock(&self.rng).reference();
+        }
+        if payment.approval_code.is_empty() {
+            payment.approval_code = format!("{:06}", hash(&payment.partner_reference_no) % 1_000_000);
         }
         let partner_reference_no = payment.partner_reference_no.clone();
         if client.add_payment(&partner_reference_no, PaymentState::new(payment, self.script_clock())) {
