@@ -56,7 +56,7 @@ async fn a_day_is_decided_again_another_policy_is_tried_and_what_was_changed_end
     }
     let told = desk.run("", &["replay", "--date", &day, "--policy", &stricter, "--json"]).ends(0).json();
     assert_eq!((&told["different"], &told["what_if"]["different"]), (&0.into(), &1.into()), "{told}");
-    desk.run("", &["replay", "--date", &day, "--policy", "/nowhere/jobs.toml"]).ends(2);
+    desk.run("", &["replay", "--date", &day, "--policy", "/nowhere/jobs.toml"]).ends(78).says("/nowhere/jobs.toml");
 
     behind_our_back(&desk.shop.db, "update rekon.facts set amount = amount - 1 where observation = 'PAID' and seq = 1")
         .await;
@@ -116,6 +116,19 @@ async fn everything(db: &TestDb) -> String {
         told.push_str(&format!("{table} {}\n", db.text(&sql).await));
     }
     told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_as_the_first_thing_ever_writes_not_even_its_terms() {
+    let desk = Desk::open(SHORT_TIMES).await;
+    desk.pays("INV-1", 150_000, 150_000).await;
+    let before = everything(&desk.shop.db).await;
+    let told = desk.run("", &["reconcile", "--dry-run"]).ends(0);
+    assert!(told.stderr.contains("doku-main: 1 rows, 1 to ask"), "{told:?}");
+    assert_eq!(everything(&desk.shop.db).await, before, "a dry run wrote");
+    desk.run("", &["reconcile", "--dry-run", "--account", "nobody"]).ends(2).says("known: doku-main");
+    assert_eq!(desk.shop.db.text("select count(*) from rekon.terms").await, "0");
+    assert_eq!(desk.shop.sim.world().arrivals().len(), 0, "a dry run asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
