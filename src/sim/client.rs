@@ -179,14 +179,13 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// FNV-1a: cheap, and spread well enough for numbered references.
-pub(super) fn hash(key: &str) -> u64 {
-    key.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
-}
-
-/// The shard of a key.
+/// The shard of a key, by FNV-1a: cheap, and spread well enough for numbered references.
 fn shard<'a, T>(shards: &'a Shards<T>, key: &str) -> Option<&'a Mutex<T>> {
-    shards.get(usize::try_from(hash(key) >> 32).ok()? % SHARDS)
+    let hash = key
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+    let index = usize::try_from(hash >> 32).ok()? % SHARDS;
+    shards.get(index)
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub struct SimPayment {
     /// The tip or fee the provider reports, in sen.
     #[serde(default)]
     pub fee_sen: Option<i64>,
-    /// Sent in `additionalInfo.approvalCode` of a paid answer; empty = six digits made from the reference.
+    /// Sent in `additionalInfo.approvalCode` of a paid answer; empty = six digits, another number for each of a million payments.
     #[serde(default)]
     pub approval_code: String,
     /// The instant all offsets of the script count from (UTC); absent = when the payment is added.

@@ -113,7 +113,7 @@ async fn everything(db: &TestDb) -> String {
         let sql = format!(
             "select concat_ws(' ', count(*), max(xmin::text::bigint), max(xmax::text::bigint), md5(string_agg(t::text, e'\\n' order by t::text))) from {table} t"
         );
-        told.push_str(&format!("{table} {}\n", db.text(&sql).await));
+        told.extend([table, " ", &db.text(&sql).await, "\n"]);
     }
     told
 }

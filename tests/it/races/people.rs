@@ -227,7 +227,6 @@ async fn race(seed: u64) -> (Shop, Heard) {
     (shop, heard)
 }
 
-#[expect(clippy::too_many_arguments, reason = "everybody who comes to one row")]
 async fn on_one_row(
     shop: &Shop,
     door: &Doorway,
