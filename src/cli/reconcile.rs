@@ -129,16 +129,25 @@ impl Reconcile {
 
     async fn work(&self, session: Session<'_>, stop: CancellationToken) -> Result<Exit, Failure> {
         let request = self.request(session.config)?;
+        let now = session.store.now().await?;
+        let costs = reconcile::cost(&session.store, session.config, &request, now).await?;
+        session.out.say(&announcement(&request, now, &costs));
+        if self.dry_run {
+            if session.out.json {
+                session.out.document(&costs, String::new)?;
+            }
+            return Ok(Exit::Clean);
+        }
         let engine =
             Engine::start(session.store.clone(), session.config, CallClass::Adhoc, &self.accounts, Heartbeats::new())
                 .await?;
         let ctx = Arc::clone(&engine.ctx);
-        let result = self.on_engine(&session, &ctx, &request, &stop).await;
+        let result = self.on_engine(&session, &ctx, (&request, now), &stop).await;
         let interrupted = stop.is_cancelled();
         ctx.stop.cancel();
         engine.finish().await?;
         // No daemon need be there to tell what this run has decided.
-        if !interrupted && !self.dry_run {
+        if !interrupted {
             webhooks::last_round(&ctx, LAST_ROUND).await;
         }
         result
@@ -148,19 +157,9 @@ impl Reconcile {
         &self,
         session: &Session<'_>,
         ctx: &Arc<Ctx>,
-        request: &Request,
+        (request, now): (&Request, DateTime<Utc>),
         stop: &CancellationToken,
     ) -> Result<Exit, Failure> {
-        let now = session.store.now().await?;
-        let selection = request.selection(ctx, now)?;
-        let costs = reconcile::cost(ctx, &selection).await?;
-        session.out.say(&announcement(request, now, &costs));
-        if self.dry_run {
-            if session.out.json {
-                session.out.document(&costs, String::new)?;
-            }
-            return Ok(Exit::Clean);
-        }
         let run = reconcile::begin(ctx, request).await?;
         let deadline = later(now, self.deadline.unwrap_or(session.config.reconcile.deadline));
         let (end, progress) = self.follow(session, ctx, &run, deadline, stop).await?;

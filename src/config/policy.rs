@@ -103,10 +103,16 @@ pub(crate) fn read_refunds(section: &mut Section<'_>) -> Option<RefundPolicy> {
 
 fn read_counter_evidence(section: &mut Section<'_>) -> Option<CounterEvidence> {
     let same_amount = section.boolean("same_amount");
+    let same_id_and_amount = section.boolean("same_id_and_amount");
     let same_payment = section.boolean("same_payment");
     let within_secs = section.seconds("within", "1s", "1d");
     section.finish();
-    Some(CounterEvidence { same_amount: same_amount?, same_payment: same_payment?, within_secs: within_secs? })
+    Some(CounterEvidence {
+        same_amount: same_amount?,
+        same_id_and_amount: same_id_and_amount?,
+        same_payment: same_payment?,
+        within_secs: within_secs?,
+    })
 }
 
 fn read_causes(section: &mut Section<'_>) -> Option<ByCause> {

@@ -169,15 +169,19 @@ impl RefundBreaker {
 pub struct CounterEvidence {
     /// Orders that wait for the same amount, or had it paid, within `within_secs`.
     pub same_amount: bool,
+    /// Orders that carry a payment of the same id and amount, paid within `within_secs`: where its id alone proves nothing.
+    /// Left out where it is off, as policies have it that are older than this search.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_id_and_amount: bool,
     /// Orders that carry the same payment, where its id is unique at the provider.
     pub same_payment: bool,
-    /// How near in time an order of the same amount counts, in seconds.
+    /// How near in time an order counts that is found by its amount, in seconds.
     pub within_secs: i64,
 }
 
 impl Default for CounterEvidence {
     fn default() -> Self {
-        Self { same_amount: false, same_payment: true, within_secs: 15 * MINUTE_SECS }
+        Self { same_amount: false, same_id_and_amount: true, same_payment: true, within_secs: 15 * MINUTE_SECS }
     }
 }
 
@@ -320,12 +324,20 @@ mod tests {
                 "{{\"close_answers\":3,\"close_spread_secs\":7200,\"confirm_after_secs\":60,\"flags\":{{\"duplicate_payment\":\"hold\",\
                  \"overpaid\":\"refund_difference\",\"paid_after_cancel\":\"refund_full\",\"paid_after_close\":\"hold\",\"paid_late\":\"hold\",\
                  \"underpaid\":\"hold\"}},\"refunds\":{{\"approval_ttl_secs\":86400,\"auto_limit_sen\":100000000,{breaker},\"by_cause\":{{{causes}}},\
-                 \"counter_evidence\":{{\"same_amount\":false,\"same_payment\":true,\"within_secs\":900}},\
+                 \"counter_evidence\":{{\"same_amount\":false,\"same_id_and_amount\":true,\"same_payment\":true,\"within_secs\":900}},\
                  \"daily_budget_sen\":2000000000,\"min_refund_sen\":100,\"mode\":\"propose\",\"resends\":5}},\"stuck_after_secs\":86400,\
                  \"watch_secs\":172800}}"
             )
         );
         assert_eq!(serde_json::from_str::<Policy>(&written).unwrap(), Policy::default());
+    }
+
+    #[test]
+    fn a_policy_older_than_a_search_did_not_make_it_and_keeps_its_text() {
+        let older = r#"{"same_amount":false,"same_payment":true,"within_secs":900}"#;
+        let read: CounterEvidence = serde_json::from_str(older).unwrap();
+        assert!(!read.same_id_and_amount);
+        assert_eq!(serde_json::to_string(&read).unwrap(), older);
     }
 
     #[test]

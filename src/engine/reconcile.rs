@@ -2,15 +2,16 @@
 //! refund due before the deadline. It asks nothing itself: the sweeps do, this process's or the daemon's, under the one
 //! budget they share. A run that was cut off is taken up again under its number.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
+    config::Config,
     domain::day::BusinessDay,
-    engine::{Ctx, EngineError, bus::Bus},
+    engine::{Ctx, EngineError, bus::Bus, runtime},
     store::{
         self, Store, StoreError,
         runs::{Progress, Run, Selection},
@@ -89,8 +90,8 @@ impl Request {
         }
     }
 
-    /// Its selection at `now`, among the accounts there are.
-    pub fn selection(&self, ctx: &Ctx, now: DateTime<Utc>) -> Result<Selection, EngineError> {
+    /// Its selection at `now`, among the accounts at work.
+    fn selection(&self, ctx: &Ctx, now: DateTime<Utc>) -> Result<Selection, EngineError> {
         let known: Vec<String> = ctx.accounts.keys().cloned().collect();
         self.selection_of(&known, now)
     }
@@ -111,14 +112,22 @@ impl Request {
     }
 }
 
-/// What the run would ask and how long that takes at the present budget.
-pub async fn cost(ctx: &Ctx, selection: &Selection) -> Result<Vec<Cost>, EngineError> {
-    let rows = ctx.store.preview(selection).await?;
+/// What the run would ask and how long that takes at the configured budget. Reads, and needs no engine: one that starts writes
+/// down its terms.
+pub async fn cost(
+    store: &Store,
+    config: &Config,
+    request: &Request,
+    now: DateTime<Utc>,
+) -> Result<Vec<Cost>, EngineError> {
+    let accounts = runtime::accounts(config)?.into_iter();
+    let per_second: BTreeMap<String, i64> = accounts.map(|a| (a.name, i64::from(a.limits.per_second.max(1)))).collect();
+    let known: Vec<String> = per_second.keys().cloned().collect();
+    let rows = store.preview(&request.selection_of(&known, now)?).await?;
     Ok(rows
         .into_iter()
         .map(|(account, selected, calls)| {
-            let per_second =
-                ctx.accounts.get(&account).map_or(1, |a| i64::from(a.client.account().limits.per_second.max(1)));
+            let per_second = per_second.get(&account).copied().unwrap_or(1);
             let eta_secs = calls.saturating_add(per_second).saturating_sub(1).checked_div(per_second).unwrap_or(calls);
             Cost { account, selected, calls, eta_secs }
         })

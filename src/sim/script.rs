@@ -38,8 +38,8 @@ pub struct SimPayment {
     /// The tip or fee the provider reports, in sen.
     #[serde(default)]
     pub fee_sen: Option<i64>,
-    /// Sent in `additionalInfo.approvalCode` of a paid answer.
-    #[serde(default = "default_approval_code")]
+    /// Sent in `additionalInfo.approvalCode` of a paid answer; empty = six digits, another number for each of a million payments.
+    #[serde(default)]
     pub approval_code: String,
     /// The instant all offsets of the script count from (UTC); absent = when the payment is added.
     #[serde(default)]
@@ -76,7 +76,7 @@ impl SimPayment {
             reference_no: String::new(),
             expected_sen,
             fee_sen: None,
-            approval_code: default_approval_code(),
+            approval_code: String::new(),
             registered_at: None,
             taken_sen: None,
             returned_outside_sen: 0,
@@ -99,10 +99,6 @@ impl SimPayment {
     pub fn refunding(self, refunds: impl Into<Vec<RefundBehaviour>>) -> Self {
         Self { refunds: refunds.into(), ..self }
     }
-}
-
-fn default_approval_code() -> String {
-    "328591".to_owned()
 }
 
 const fn yes() -> bool {

@@ -44,6 +44,11 @@ struct Token {
 
 type CountKey = (Option<usize>, Service, Cow<'static, str>);
 
+/// Approval codes have six digits; steps of a number without a common divisor come to each of them once.
+const APPROVAL_CODES: u64 = 1_000_000;
+const APPROVAL_STRIDE: u64 = 611_953;
+const FIRST_APPROVAL: u64 = 328_591;
+
 /// Everything the simulated provider knows and remembers.
 #[derive(Debug)]
 pub struct World {
@@ -58,6 +63,8 @@ pub struct World {
     weather: Mutex<HashMap<Service, Fault>>,
     is_weather_bad: AtomicBool,
     refund_sequence: AtomicU64,
+    /// Payments that got an approval code.
+    approved: AtomicU64,
     advanced_secs: AtomicI64,
     rng: Mutex<Rng>,
     started: Instant,
@@ -83,6 +90,7 @@ impl World {
             weather: Mutex::default(),
             is_weather_bad: AtomicBool::new(false),
             refund_sequence: AtomicU64::new(0),
+            approved: AtomicU64::new(0),
             advanced_secs: AtomicI64::new(0),
             rng: Mutex::new(Rng::new(options.seed)),
             started: Instant::now(),
@@ -96,6 +104,10 @@ impl World {
         payment.client_id.clear();
         if payment.reference_no.is_empty() {
             payment.reference_no = lock(&self.rng).reference();
+        }
+        if payment.approval_code.is_empty() {
+            let nth = self.approved.fetch_add(1, Ordering::Relaxed) % APPROVAL_CODES;
+            payment.approval_code = format!("{:06}", (nth * APPROVAL_STRIDE + FIRST_APPROVAL) % APPROVAL_CODES);
         }
         let partner_reference_no = payment.partner_reference_no.clone();
         if client.add_payment(&partner_reference_no, PaymentState::new(payment, self.script_clock())) {

@@ -1,5 +1,5 @@
-//! Looks for another order that a payment may belong to, before money is reserved. Equality on the payment's id goes by its
-//! own index, orders of the same amount by ranges of days' pages; no search reads the table.
+//! Looks for another order that a payment may belong to, before money is reserved. A payment's id that is unique goes by its
+//! own index, what needs an amount, too, by the pages of a time span; no search reads the table.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -19,8 +19,12 @@ pub struct Search<'a> {
     pub transaction_id: i64,
     /// The account: money belongs nowhere else.
     pub account: &'a str,
-    /// Ids of the payment; empty where they are not unique at the provider.
+    /// Ids of the payment.
     pub payment_ids: Vec<&'a str>,
+    /// Is another order with such an id evidence by itself? Only where the provider gives an id to one payment alone.
+    pub same_payment: bool,
+    /// What was paid and from when to when another order counts that has such an id and this amount; `None`: it does not.
+    pub same_id_and_amount: Option<(Sen, DateTime<Utc>, DateTime<Utc>)>,
     /// What was paid, and what would go back: amounts that another order may wait for.
     pub amounts: Vec<Sen>,
     /// From when to when an order of the same amount counts; `None`: it does not.
@@ -32,6 +36,16 @@ select o.id, o.partner_reference_no, 'same_payment' as why
   from rekon.facts f join rekon.transactions o on o.id = f.transaction_id
  where f.unique_payment_id = any($3) and f.transaction_id <> $2 and o.account = $1 and o.direction = 'in'
  order by f.answered_at limit 1";
+
+/// By the time of payment; the facts of the few rows of that time and amount by their key. Not `exists`: the planner would be
+/// free to begin with the facts, which have no index on such an id.
+const SAME_ID_AND_AMOUNT: &str = "-- store::counter::same_id_and_amount
+select o.id, o.partner_reference_no, 'same_payment' as why
+  from rekon.transactions o
+ where o.paid_at between $5 and $6 and o.account = $1 and o.id <> $2 and o.direction = 'in' and o.paid_amount * 100 = $4::bigint
+   and (select true from rekon.facts f
+         where f.transaction_id = o.id and f.observation = 'PAID' and f.payment_id = any($3) limit 1)
+ order by o.paid_at, o.id limit 1";
 
 const SAME_AMOUNT: &str = "-- store::counter::same_amount
 (select o.id, o.partner_reference_no, 'open_order' as why
@@ -49,7 +63,8 @@ limit 1";
 
 /// The first order that the payment may belong to, strongest evidence first.
 pub async fn candidate(tx: &mut Tx, search: &Search<'_>) -> Result<Option<Candidate>, StoreError> {
-    if !search.payment_ids.is_empty() {
+    let has_id = !search.payment_ids.is_empty();
+    if has_id && search.same_payment {
         let same = sqlx::query(SAME_PAYMENT)
             .bind(search.account)
             .bind(search.transaction_id)
@@ -57,6 +72,20 @@ pub async fn candidate(tx: &mut Tx, search: &Search<'_>) -> Result<Option<Candid
             .fetch_optional(&mut **tx)
             .await?;
         if let Some(row) = same {
+            return Ok(Some(read(&row)?));
+        }
+    }
+    if let Some((paid, from, to)) = search.same_id_and_amount.filter(|_| has_id) {
+        let alike = sqlx::query(SAME_ID_AND_AMOUNT)
+            .bind(search.account)
+            .bind(search.transaction_id)
+            .bind(&search.payment_ids)
+            .bind(paid.sen())
+            .bind(from)
+            .bind(to)
+            .fetch_optional(&mut **tx)
+            .await?;
+        if let Some(row) = alike {
             return Ok(Some(read(&row)?));
         }
     }

@@ -7,6 +7,7 @@ mod import;
 mod manual;
 mod ops;
 pub(crate) mod people;
+mod proof;
 mod providers;
 mod reads;
 pub(crate) mod rig;

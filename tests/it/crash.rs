@@ -5,4 +5,5 @@
 mod day;
 mod kills;
 mod lost;
+mod people;
 mod points;

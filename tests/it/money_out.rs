@@ -267,6 +267,57 @@ async fn a_payment_that_another_order_carries_goes_nowhere_and_amounts_alone_are
     assert_eq!(shop.sim.world().book().returned_sen, 7_000_000);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_order_with_this_code_and_amount_within_minutes_is_seen_before_money_leaves_as_shipped() {
+    // The amount, the code and how long ago the other order was paid with them; what becomes of the excess.
+    for (other, ends) in [
+        ((17_000_000, "004217", "1 minute"), "proposed INV-2 same_payment"),
+        ((17_000_001, "004217", "1 minute"), "confirmed"),
+        ((17_000_000, "004218", "1 minute"), "confirmed"),
+        ((17_000_000, "004217", "16 minutes"), "confirmed"),
+    ] {
+        let (sen, code, ago) = other;
+        let shop = shop("", "").await;
+        let second = shop.expect(payment("INV-2", 170_000), &[]).await;
+        shop.db
+            .run(&format!(
+                "insert into rekon.facts (transaction_id, seq, source, call_id, observation, echo, amount, currency, payment_id, sent_at, answered_at, profile_hash)
+                 values ({second}, 900, 'query', 'by-file', 'PAID', 'right', {sen} / 100.0, 'IDR', '{code}', now(), now(), '-');
+                 update rekon.transactions set state = 'held', paid_amount = {sen} / 100.0, paid_at = now() - interval '{ago}', next_check_at = null
+                  where id = {second}"
+            ))
+            .await;
+        let id = shop.expect(SimPayment { approval_code: "004217".into(), ..overpaid(Vec::new()) }, &[]).await;
+        let work = shop.work().await;
+        let named = "select concat_ws(' ', state, candidate_reference_no, candidate_why) from rekon.refunds";
+        shop.until(named, ends).await;
+        let is_seen = ends != "confirmed";
+        shop.until(&Shop::end_of(id), if is_seen { "paid{overpaid,refund_blocked}" } else { "paid{overpaid}" }).await;
+        assert_eq!(shop.sim.world().book().returned_sen, if is_seen { 0 } else { 2_000_000 }, "{other:?}");
+        if is_seen {
+            approve(&shop).await;
+            shop.until(SAGA, "confirmed api").await;
+        }
+        work.stop().await;
+        assert_eq!(shop.sim.world().book().returned_sen, 2_000_000, "{other:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_search_for_code_and_amount_can_be_turned_off() {
+    let shop = shop("", "[refunds.counter_evidence]\nsame_id_and_amount = false\n").await;
+    let alike = |name: &str| SimPayment {
+        approval_code: "004217".into(),
+        ..SimPayment::exact(name, 15_000_000).answering([Answer::paid_amount(17_000_000)])
+    };
+    for name in ["INV-1", "INV-2"] {
+        shop.expect(SimPayment { reference_no: format!("R-{name}"), ..alike(name) }, &[]).await;
+    }
+    let work = shop.work().await;
+    shop.until("select count(*) from rekon.refund_saga where state = 'confirmed'", "2").await;
+    work.stop().await;
+}
+
 const ENDS_QRS: &str = "cancel_qr = true";
 const QR: &str = "select state from rekon.qr_cancels";
 
@@ -368,6 +419,7 @@ async fn the_search_for_another_order_reads_no_table() {
     db.run(
         "insert into rekon.transactions (account, partner_reference_no, amount, created_at)
            select 'doku-main', 'INV-' || n, 1000 + n % 50, now() - n * interval '1 minute' from generate_series(1, 20000) as n;
+         update rekon.transactions set state = 'paid', paid_amount = amount, paid_at = created_at where id % 2 = 0;
          analyze rekon.transactions, rekon.facts",
     )
     .await;
@@ -375,7 +427,12 @@ async fn the_search_for_another_order_reads_no_table() {
         and account = 'doku-main' and direction = 'in' and amount * 100 = any(array[100100::bigint]) and state in ('pending', 'unpaid')";
     let by_payment =
         "select transaction_id from rekon.facts where unique_payment_id = any(array['RRN-1']) and observation = 'PAID'";
-    for (statement, index) in [(near, "transactions_by_creation"), (by_payment, "facts_by_payment")] {
+    let alike = "select o.id from rekon.transactions o where o.paid_at between now() - interval '5 minutes' and now() + interval '5 minutes'
+        and o.account = 'doku-main' and o.direction = 'in' and o.paid_amount * 100 = 100100::bigint
+        and (select true from rekon.facts f where f.transaction_id = o.id and f.observation = 'PAID' and f.payment_id = any(array['004217']) limit 1)";
+    for (statement, index) in
+        [(near, "transactions_by_creation"), (by_payment, "facts_by_payment"), (alike, "transactions_by_payment")]
+    {
         let mut connection = db.connect().await;
         sqlx::query("set enable_seqscan = off").execute(&mut connection).await.expect("a setting");
         let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("explain {statement}")))

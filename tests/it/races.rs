@@ -2,6 +2,8 @@
 //! Whatever their order, it ends as if they had come one after another, and money moves once. And what a row needs to be
 //! found at all: no bound on how long ago it fell due, and no worker whose death takes it along.
 
+mod people;
+
 use std::time::Duration;
 
 use rekon::{

@@ -2,7 +2,14 @@
 //! person with all rights on the database makes them: triggers off.
 
 use rekon::{
-    engine::verify::{self, Proof},
+    domain::{
+        person::{Actor, PersonKind, Role, Scope},
+        resolution::{About, ResolutionKind},
+    },
+    engine::{
+        control::{self, Decided},
+        verify::{self, Proof},
+    },
     sim::{Answer, SimPayment},
 };
 
@@ -118,12 +125,13 @@ const OTHER: &str = "select c.table_name || '.' || c.column_name, format('update
       else 'coalesce(%1$I, 0) + 1' end, c.column_name),
     case c.table_name when 'postings' then 'where debit > 0' else '' end)
   from information_schema.columns c
- where c.table_schema = 'rekon' and c.is_identity = 'NO' and c.table_name in ('facts', 'order_changes', 'journal', 'postings', 'refund_saga', 'sealed', 'seals')
+ where c.table_schema = 'rekon' and c.is_identity = 'NO' and c.table_name in ('facts', 'order_changes', 'resolutions', 'journal', 'postings', 'refund_saga', 'sealed', 'seals')
  order by c.table_name, c.column_name";
 
 /// When a refund is looked at next and by whom, when it came where it is, the budget's day: no money depends on it, and it
-/// changes without a journal entry. When a seal was made: what it covers says more.
-const FREE: [&str; 10] = [
+/// changes without a journal entry. What a request of two people was found by: a resolution in force is not looked for. When a
+/// seal was made: what it covers says more.
+const FREE: [&str; 11] = [
     "refund_saga.budget_day",
     "refund_saga.ended_at",
     "refund_saga.lease_epoch",
@@ -133,6 +141,7 @@ const FREE: [&str; 10] = [
     "refund_saga.proposed_at",
     "refund_saga.reserved_at",
     "refund_saga.response_code",
+    "resolutions.content_hash",
     "seals.at",
 ];
 
@@ -171,12 +180,32 @@ async fn unseen(shop: &Shop, tables: &[&str]) -> (usize, Vec<String>) {
 async fn one_changed_byte_in_any_column_of_the_evidence_is_found() {
     let shop = settled().await;
     shop.db.run("update rekon.transactions set order_status = 'fulfilled'").await;
+    disputed(&shop).await;
     assert!(shop.db.store.seal("2026-11-19".parse().unwrap()).await.unwrap());
     assert_eq!(proof(&shop).await.breaks, [], "an honest ledger proves itself");
-    let evidence = ["facts", "order_changes", "journal", "postings", "refund_saga", "sealed", "seals"];
+    let evidence = ["facts", "order_changes", "resolutions", "journal", "postings", "refund_saga", "sealed", "seals"];
     let (columns, unseen) = unseen(&shop, &evidence).await;
     assert!(columns > 70, "{columns}");
     assert_eq!(unseen, FREE);
+}
+
+/// One person marks a dispute and two end it: a resolution alone, a request, and what confirmed it.
+async fn disputed(shop: &Shop) {
+    shop.db.people().await;
+    let rulebook = shop.rulebook();
+    for (who, kind) in
+        [("sari", ResolutionKind::Dispute), ("sari", ResolutionKind::Undispute), ("joko", ResolutionKind::Undispute)]
+    {
+        let by = Actor {
+            name: who.to_owned(),
+            kind: PersonKind::Person,
+            roles: [Role::Checker].into(),
+            scopes: [Scope::ExceptionsWrite].into(),
+            token_id: 0,
+        };
+        let decided = Decided { kind, about: About::default(), reason: "the payer called his bank".to_owned() };
+        control::resolve(&shop.db.store, &rulebook, &by, "INV-1", &decided).await.expect("a checker may");
+    }
 }
 
 /// A shop whose refund is approved and does not go: the provider takes none in these hours.

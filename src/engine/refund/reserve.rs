@@ -1,8 +1,6 @@
 //! Takes an approved refund out of what may be returned: the account's stop and limits, another order that the money may
 //! belong to, the day's budget, and then its number. All in the transaction that holds the payment's row.
 
-use chrono::{DateTime, Utc};
-
 use super::{At, BLOCKED_SECS, Next};
 use crate::{
     domain::{
@@ -99,19 +97,18 @@ impl At<'_> {
         };
         let rules = self.ctx.rulebook.policy.refunds.counter_evidence;
         let unique = self.ctx.rulebook.terms(&self.account.name).profile.is_some_and(|p| p.payment_id_is_unique);
-        let mut payment_ids: Vec<&str> = Vec::new();
-        if rules.same_payment && unique {
-            payment_ids.extend(case.query_facts().filter_map(|f| f.answer.payment_id.as_deref()));
-            payment_ids.sort_unstable();
-            payment_ids.dedup();
-        }
-        let near = |at: DateTime<Utc>| (later(at, rules.within_secs.saturating_neg()), later(at, rules.within_secs));
+        let mut payment_ids: Vec<&str> = case.query_facts().filter_map(|f| f.answer.payment_id.as_deref()).collect();
+        payment_ids.sort_unstable();
+        payment_ids.dedup();
+        let (from, to) = (later(paid_at, rules.within_secs.saturating_neg()), later(paid_at, rules.within_secs));
         let search = Search {
             transaction_id: case.order.id,
             account: &case.order.account,
             payment_ids,
+            same_payment: rules.same_payment && unique,
+            same_id_and_amount: rules.same_id_and_amount.then_some((paid, from, to)),
             amounts: vec![paid, self.refund.amount],
-            near: rules.same_amount.then(|| near(paid_at)),
+            near: rules.same_amount.then_some((from, to)),
         };
         Ok(counter::candidate(self.tx, &search).await?)
     }

@@ -50,6 +50,13 @@ impl Desk {
         std::fs::write(self.folder.path().join(name), format!("{token}\n")).unwrap();
     }
 
+    /// Writes a file beside the configuration and gives its path.
+    pub(super) fn file(&self, name: &str, content: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    }
+
     /// Runs the binary as somebody; nobody where the name is empty.
     pub(crate) fn run(&self, who: &str, args: &[&str]) -> Run {
         let path = |name: &str| self.folder.path().join(name).display().to_string();

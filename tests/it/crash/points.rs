@@ -1,6 +1,6 @@
 //! Every commit of a payment's life, from the notification over two answers to the refund and its end: the process dies right
 //! before the commit took effect, and right after. It is started again, and everything ends as if it had never died. The same
-//! for the end of a QR, the record of a transfer by hand, and a day's seal.
+//! for the end of a QR, the record of a transfer by hand, and a day's seal. What else people decide: `people`.
 
 use std::{
     collections::BTreeMap,
@@ -51,24 +51,29 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The commit at which a process is to die, right before it takes effect or right after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Point {
+pub(super) struct Point {
     nth: u64,
-    takes_effect: bool,
+    pub(super) takes_effect: bool,
 }
 
 impl Point {
-    fn up_to(commits: u64) -> Vec<Self> {
+    /// Lets a door shut there.
+    pub(super) fn arm(self, door: &Proxy) {
+        door.shut_at_commit(self.nth, self.takes_effect);
+    }
+
+    pub(super) fn up_to(commits: u64) -> Vec<Self> {
         (1..=commits).flat_map(|nth| [false, true].map(|takes_effect| Self { nth, takes_effect })).collect()
     }
 
-    fn told(self) -> String {
+    pub(super) fn told(self) -> String {
         let Self { nth, takes_effect } = self;
         format!("death at commit {nth}, which {}", if takes_effect { "took effect" } else { "did not take effect" })
     }
 }
 
 /// A table of the deaths; each of the commits that every life has must have been died at on both sides.
-fn assert_each_was_met(what: &str, at_least: u64, deaths: &BTreeMap<Point, bool>) {
+pub(super) fn assert_each_was_met(what: &str, at_least: u64, deaths: &BTreeMap<Point, bool>) {
     let met = |nth, takes_effect| deaths.get(&Point { nth, takes_effect }).copied().unwrap_or_default();
     println!("{what}: commit, died before it took effect, died after");
     for Point { nth, .. } in deaths.keys().filter(|point| point.takes_effect) {

@@ -4,7 +4,7 @@
 mod contract;
 mod refusals;
 
-use rekon::sim::{Answer, RefundBehaviour, SimPayment};
+use rekon::sim::{Answer, RefundBehaviour, Service, SimPayment};
 
 use crate::support::shop::{SHORT_TIMES, Shop};
 
@@ -67,4 +67,25 @@ async fn a_payment_after_the_cancel_goes_back_in_full_even_when_the_answer_is_lo
     work.stop().await;
     assert_eq!(shop.sim.world().book().returned_sen, 15_000_000);
     assert_eq!(shop.sim.world().book().refunded_more_than_once().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_asks_by_status_finds_its_payments_paid_and_returns_an_excess() {
+    let shop = Shop::open(&format!("inquiry = \"status\"\n{SAFE}"), SHORT_TIMES).await;
+    let exact = shop.expect(payment("INV-1", 150_000), &[]).await;
+    let more = payment("INV-2", 150_000).answering([Answer::status("01"), Answer::paid_amount(17_000_000)]);
+    let more = shop.expect(more, &[]).await;
+    let work = shop.work().await;
+    shop.until(&Shop::end_of(exact), "paid{}").await;
+    shop.until("select state || ' ' || proof from rekon.refunds", "confirmed answer").await;
+    shop.until(&Shop::end_of(more), "paid{overpaid}").await;
+    work.stop().await;
+    let (world, book) = (shop.sim.world(), shop.sim.world().book());
+    assert_eq!((book.returned_sen, book.refunded_more_than_once().len()), (2_000_000, 0));
+    let asked = "select sum(checks) from rekon.transactions";
+    let by_status = world.arrivals().iter().filter(|arrival| arrival.service == Service::Status).count();
+    assert_eq!(shop.db.text(asked).await, by_status.to_string(), "every check was a status inquiry");
+    assert!(by_status >= 4, "one answer for the exact payment, OPEN and two that stand for the other: {by_status}");
+    assert_eq!(world.arrivals().iter().filter(|arrival| arrival.service == Service::Query).count(), 0);
+    assert_eq!(world.count_of(Service::Status, "2005300"), u64::try_from(by_status).unwrap(), "each was answered");
 }

@@ -201,7 +201,7 @@ async fn a_refund_whose_answer_is_lost_is_unknown_and_the_same_bytes_again_retur
 }
 
 #[tokio::test]
-async fn a_payout_is_asked_about_by_its_status_and_a_payment_never() {
+async fn a_payout_is_asked_about_by_its_status_and_its_answer_is_read() {
     let line = Line::to_doku("").await;
     line.add("OUT1", SimPayment::exact("OUT1", EXPECTED_SEN));
     for reference_no in [None, Some("DKOUT1"), Some("IDKOUT1")] {

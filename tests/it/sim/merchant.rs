@@ -30,7 +30,11 @@ pub(super) fn options() -> SimOptions {
 
 /// A payment with the reference that this merchant asks for.
 pub(super) fn payment(partner_reference_no: &str, expected_sen: i64) -> SimPayment {
-    SimPayment { reference_no: REFERENCE_NO.to_owned(), ..SimPayment::exact(partner_reference_no, expected_sen) }
+    SimPayment {
+        reference_no: REFERENCE_NO.to_owned(),
+        approval_code: "328591".to_owned(),
+        ..SimPayment::exact(partner_reference_no, expected_sen)
+    }
 }
 
 /// A simulator with these payments, and a merchant that holds a token.

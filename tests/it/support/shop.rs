@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rekon::{
     config::Config,
-    engine::{Ctx, Engine, EngineError},
+    engine::{Ctx, Engine, EngineError, rulebook::Rulebook, runtime},
     jobs::{self, Roles},
     sim::{DEMO_PRIVATE_KEY_PEM, Sim, SimClient, SimHandle, SimOptions, SimPayment},
     store::{Store, limits::CallClass},
@@ -93,6 +93,13 @@ impl Shop {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\n{}", self.config_text),
         }
+    }
+
+    /// The terms in force.
+    pub(crate) fn rulebook(&self) -> Rulebook {
+        let config = self.config();
+        let accounts = runtime::accounts(&config).expect("the accounts are whole");
+        Rulebook::new(config.policy, accounts.into_iter().map(|account| (account.name, account.profile.rules)))
     }
 
     /// The merchant expects a payment and the provider knows it.
