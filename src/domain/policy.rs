@@ -181,7 +181,7 @@ pub struct CounterEvidence {
 
 impl Default for CounterEvidence {
     fn default() -> Self {
-        Self { same_amount: false, same_id_and_amount: true, same_payment: true, within_secs: 15 * MINUTE_SECS }
+        Self { same_amount: false, same_id_and_amount: false, same_payment: true, within_secs: 15 * MINUTE_SECS }
     }
 }
 
@@ -324,7 +324,7 @@ mod tests {
                 "{{\"close_answers\":3,\"close_spread_secs\":7200,\"confirm_after_secs\":60,\"flags\":{{\"duplicate_payment\":\"hold\",\
                  \"overpaid\":\"refund_difference\",\"paid_after_cancel\":\"refund_full\",\"paid_after_close\":\"hold\",\"paid_late\":\"hold\",\
                  \"underpaid\":\"hold\"}},\"refunds\":{{\"approval_ttl_secs\":86400,\"auto_limit_sen\":100000000,{breaker},\"by_cause\":{{{causes}}},\
-                 \"counter_evidence\":{{\"same_amount\":false,\"same_id_and_amount\":true,\"same_payment\":true,\"within_secs\":900}},\
+                 \"counter_evidence\":{{\"same_amount\":false,\"same_payment\":true,\"within_secs\":900}},\
                  \"daily_budget_sen\":2000000000,\"min_refund_sen\":100,\"mode\":\"propose\",\"resends\":5}},\"stuck_after_secs\":86400,\
                  \"watch_secs\":172800}}"
             )

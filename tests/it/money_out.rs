@@ -268,7 +268,7 @@ async fn a_payment_that_another_order_carries_goes_nowhere_and_amounts_alone_are
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_order_with_this_code_and_amount_within_minutes_is_seen_before_money_leaves_as_shipped() {
+async fn another_order_with_this_code_and_amount_within_minutes_is_seen_before_money_leaves_where_that_is_wanted() {
     // The amount, the code and how long ago the other order was paid with them; what becomes of the excess.
     for (other, ends) in [
         ((17_000_000, "004217", "1 minute"), "proposed INV-2 same_payment"),
@@ -277,7 +277,7 @@ async fn another_order_with_this_code_and_amount_within_minutes_is_seen_before_m
         ((17_000_000, "004217", "16 minutes"), "confirmed"),
     ] {
         let (sen, code, ago) = other;
-        let shop = shop("", "").await;
+        let shop = shop("", "[refunds.counter_evidence]\nsame_id_and_amount = true\n").await;
         let second = shop.expect(payment("INV-2", 170_000), &[]).await;
         shop.db
             .run(&format!(
@@ -304,8 +304,8 @@ async fn another_order_with_this_code_and_amount_within_minutes_is_seen_before_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_search_for_code_and_amount_can_be_turned_off() {
-    let shop = shop("", "[refunds.counter_evidence]\nsame_id_and_amount = false\n").await;
+async fn as_shipped_one_code_on_all_payments_of_a_price_stops_no_refund() {
+    let shop = shop("", "").await;
     let alike = |name: &str| SimPayment {
         approval_code: "004217".into(),
         ..SimPayment::exact(name, 15_000_000).answering([Answer::paid_amount(17_000_000)])
