@@ -212,7 +212,8 @@ pub async fn ingest(store: &Store, door: &Door, arrivals: &[Arrival]) -> Result<
     let mut tx = store.begin().await?;
     let notifications::Named { locked: targets, held } = notifications::lock(&mut tx, &pairs).await?;
     let is_free: Vec<bool> = arrivals.iter().map(|arrival| !arrival.is_one_of(&held)).collect();
-    let arrivals: Vec<&Arrival> = arrivals.iter().zip(&is_free).filter_map(|(a, is_free)| is_free.then_some(a)).collect();
+    let arrivals: Vec<&Arrival> =
+        arrivals.iter().zip(&is_free).filter_map(|(a, is_free)| is_free.then_some(a)).collect();
     if arrivals.is_empty() {
         return Ok(vec![None; is_free.len()]);
     }

@@ -16,8 +16,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     engine::{
-        clock::DbClock,
         EngineError,
+        clock::DbClock,
         ingest::{Arrival, Door, Outcome, ingest},
     },
     store::{Store, StoreError},

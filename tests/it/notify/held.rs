@@ -63,7 +63,10 @@ async fn rows_that_somebody_holds_keep_no_other_notification_waiting() {
     open.rollback().await.expect("he lets them go");
     let again = about_held().await;
     assert!(again.iter().all(|(status, _)| *status == 200), "delivered again: {again:?}");
-    assert_eq!(shop.db.text("select count(*) || ' ' || count(distinct transaction_id) from rekon.facts").await, "21 21");
+    assert_eq!(
+        shop.db.text("select count(*) || ' ' || count(distinct transaction_id) from rekon.facts").await,
+        "21 21"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,10 +43,12 @@ async fn what_somebody_replays_is_not_pruned_and_holds_the_pruning_up_for_nobody
     messages(&db, "old", 2, "state, next_at, dead_at", "'dead', null, now() - interval '91 days'").await;
     let mut session = db.connect().await;
     let mut replaying = session.begin().await.expect("he begins");
-    sqlx::query("update rekon.webhooks set state = 'pending', next_at = now(), dead_at = null, replays = 1 where id = 1")
-        .execute(&mut *replaying)
-        .await
-        .expect("he replays");
+    sqlx::query(
+        "update rekon.webhooks set state = 'pending', next_at = now(), dead_at = null, replays = 1 where id = 1",
+    )
+    .execute(&mut *replaying)
+    .await
+    .expect("he replays");
     // While he has not committed.
     assert_eq!(db.store.prune_webhooks(DAY * 7, DAY * 90, 100).await.expect("it prunes the other"), 1);
     replaying.commit().await.expect("he ends");
@@ -61,12 +63,19 @@ async fn a_message_that_is_being_sent_is_not_given_up() {
     let leased = db.store.claim_webhooks("shop", 1, "me", Duration::from_mins(5)).await.expect("it is due");
     assert_eq!(db.store.give_up_webhooks(DAY * 90, 100).await.expect("the database answers"), 0);
     let (id, epoch) = (leased[0].id, leased[0].epoch);
-    let sent = Attempted { endpoint: "shop", id, epoch, rung: 0, status: Some(200), error: None, next: Next::Delivered };
+    let sent =
+        Attempted { endpoint: "shop", id, epoch, rung: 0, status: Some(200), error: None, next: Next::Delivered };
     assert!(db.store.end_webhook(&sent).await.expect("the database answers"), "its end is written down");
     assert_eq!(db.text("select state from rekon.webhooks").await, "delivered");
     // A lease that nobody holds any more protects nothing.
-    messages(&db, "lost", 1, "next_at, lease_owner, lease_until", "now() - interval '91 days', 'me', now() - interval '1 second'")
-        .await;
+    messages(
+        &db,
+        "lost",
+        1,
+        "next_at, lease_owner, lease_until",
+        "now() - interval '91 days', 'me', now() - interval '1 second'",
+    )
+    .await;
     assert_eq!(db.store.give_up_webhooks(DAY * 90, 100).await.expect("the database answers"), 1);
 }
 
@@ -80,8 +89,16 @@ async fn looking_for_dead_letters_and_replaying_them_reads_no_delivered_message(
     db.run("vacuum analyze rekon.webhooks").await;
     for (name, types, values) in [
         ("store::webhooks::desk::list", "text[], text, timestamptz, bigint", "array['dead'], null, null, 50"),
-        ("store::webhooks::desk::list", "text[], text, timestamptz, bigint", "array['dead', 'pending'], 'shop', now() - interval '200 days', 50"),
-        ("store::webhooks::desk::replay", "text[], text, timestamptz, bigint, bigint", "array['dead'], null, null, 0, 2000"),
+        (
+            "store::webhooks::desk::list",
+            "text[], text, timestamptz, bigint",
+            "array['dead', 'pending'], 'shop', now() - interval '200 days', 50",
+        ),
+        (
+            "store::webhooks::desk::replay",
+            "text[], text, timestamptz, bigint, bigint",
+            "array['dead'], null, null, 0, 2000",
+        ),
     ] {
         let mut session = db.connect().await;
         let prepared = format!("set plan_cache_mode = force_generic_plan; prepare it ({types}) as {}", statement(name));
@@ -116,5 +133,8 @@ async fn every_state_is_listed_newest_first_and_replayed_in_chunks() {
     messages(&db, "many", 4_100, "state, next_at, dead_at", "'dead', null, now()").await;
     let both = Filter { states: vec!["dead".to_owned(), "delivered".to_owned()], ..Filter::default() };
     assert_eq!(db.store.replay_webhooks(&both).await.expect("it replays").replayed, 4_105);
-    assert_eq!(db.text("select count(*) || ' ' || max(replays) from rekon.webhooks where state = 'pending'").await, "4106 1");
+    assert_eq!(
+        db.text("select count(*) || ' ' || max(replays) from rekon.webhooks where state = 'pending'").await,
+        "4106 1"
+    );
 }
