@@ -47,7 +47,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn is_told(self, outcome: Result<Outcome, Away>) {
+    fn learns(self, outcome: Result<Outcome, Away>) {
         if self.answer.send(outcome).is_err() {
             tracing::debug!("a sender went away before the commit; what was written stays");
         }
@@ -124,16 +124,16 @@ async fn run(
         let now = Instant::now();
         for ((arrival, sender), outcome) in arrivals.into_iter().zip(senders).zip(outcomes) {
             match outcome {
-                Ok(Some(outcome)) => sender.is_told(Ok(outcome)),
+                Ok(Some(outcome)) => sender.learns(Ok(outcome)),
                 Ok(None) if now < sender.until && group.len() < group_max && !sender.answer.is_closed() => {
                     group.push(Waiting { arrival, sender });
                 }
                 Ok(None) => {
                     let (account, partner_reference_no) = arrival.pair();
                     tracing::warn!(account, partner_reference_no, "a notification's row is held by somebody else");
-                    sender.is_told(Err(Away));
+                    sender.learns(Err(Away));
                 }
-                Err(away) => sender.is_told(Err(away)),
+                Err(away) => sender.learns(Err(away)),
             }
         }
     }
