@@ -80,6 +80,8 @@ pub(crate) fn answer(
         },
         limits: WebLimits {
             request_timeout: server.request_timeout,
+            header_timeout: server.header_timeout,
+            max_connections: server.max_connections,
             body_max: server.body_max,
             drain_timeout: server.drain_timeout,
         },

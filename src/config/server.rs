@@ -16,6 +16,10 @@ pub struct Server {
     pub public_url: Option<String>,
     /// Longest time for one request.
     pub request_timeout: Duration,
+    /// Longest time for the head of a request, and for the wait between two of them on one connection.
+    pub header_timeout: Duration,
+    /// Most connections at once.
+    pub max_connections: usize,
     /// Largest body of a request, in bytes.
     pub body_max: usize,
     /// Longest time for requests and calls in flight to end after SIGTERM.
@@ -70,6 +74,8 @@ pub(crate) fn read_server(section: &mut Section<'_>) -> Option<Server> {
         )
     });
     let request_timeout = section.duration("request_timeout", "100ms", "10m");
+    let header_timeout = section.duration("header_timeout", "100ms", "10m");
+    let max_connections = section.number("max_connections", 1, 100_000);
     let body_max = section.number("body_max", 1_024, 1_073_741_824);
     let drain_timeout = section.duration("drain_timeout", "1s", "10m");
     let notify = read_limits(&mut section.section("notify"));
@@ -79,6 +85,8 @@ pub(crate) fn read_server(section: &mut Section<'_>) -> Option<Server> {
         listen: listen?,
         public_url: public_url?,
         request_timeout: request_timeout?,
+        header_timeout: header_timeout?,
+        max_connections: usize::try_from(max_connections?).ok()?,
         body_max: usize::try_from(body_max?).ok()?,
         drain_timeout: drain_timeout?,
         notify: notify?,

@@ -25,6 +25,7 @@ use crate::{
         Store, StoreError,
         limits::{Ask, CallClass, Slots},
     },
+    telemetry::metrics,
 };
 
 /// How long after its time a slot may still be used, at least.
@@ -187,17 +188,25 @@ impl Block {
 impl Budget {
     /// The budget of an account.
     pub fn new(account: &str, settings: BudgetSettings) -> Self {
-        Self {
+        let budget = Self {
             account: account.to_owned(),
             settings: RwLock::new(settings),
             banks: Default::default(),
             epoch: AtomicU64::new(0),
-        }
+        };
+        budget.say_what_it_grants();
+        budget
+    }
+
+    /// What the slots' spacing comes to: less than the configured rate where the burst is too small to pay for late slots.
+    fn say_what_it_grants(&self) {
+        metrics::budget_grants(&self.account, micros(self.ask(CallClass::Due, 1, Duration::ZERO).spacing_us));
     }
 
     /// Limits from now on. Slots that this process leased under the old ones are void.
     pub fn set(&self, settings: BudgetSettings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.say_what_it_grants();
         self.void();
     }
 

@@ -14,6 +14,7 @@ mod words;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -48,6 +49,8 @@ const UNVERIFIED: &str = "unverified";
 pub struct Door {
     accounts: BTreeMap<String, DoorAccount>,
     limits: NotifyLimits,
+    /// How long a notification waits for its row while somebody holds it.
+    hold: Duration,
 }
 
 #[derive(Debug)]
@@ -118,7 +121,7 @@ impl Door {
             seal: Seal::of(a),
         };
         let accounts = config.accounts.values().map(|a| (a.name.clone(), account(a))).collect();
-        Self { accounts, limits: config.server.notify }
+        Self { accounts, limits: config.server.notify, hold: config.database.lock_timeout }
     }
 
     /// How an account of that provider spells its notifications; `None` where there is no such account.
@@ -190,19 +193,30 @@ impl Arrival {
     fn pair(&self) -> (&str, &str) {
         (&self.account, &self.told.partner_reference_no)
     }
+
+    fn is_one_of(&self, rows: &BTreeSet<(String, String)>) -> bool {
+        !rows.is_empty() && rows.contains(&(self.account.clone(), self.told.partner_reference_no.clone()))
+    }
 }
 
 /// The beginning of a notification's `call_id`; its marks follow.
 const CALL_ID: &str = "notify:";
 
-/// Writes a group of notifications in one transaction and says what became of each, in their order.
+/// Writes a group of notifications in one transaction and says what became of each, in their order. `None`: somebody else holds its
+/// row, and nothing of it is written.
 ///
 /// # Errors
 /// The database; nothing is written then.
-pub async fn ingest(store: &Store, door: &Door, arrivals: &[Arrival]) -> Result<Vec<Outcome>, EngineError> {
+pub async fn ingest(store: &Store, door: &Door, arrivals: &[Arrival]) -> Result<Vec<Option<Outcome>>, EngineError> {
     let pairs: Vec<(&str, &str)> = arrivals.iter().map(Arrival::pair).collect::<BTreeSet<_>>().into_iter().collect();
     let mut tx = store.begin().await?;
-    let targets = notifications::lock(&mut tx, &pairs).await?;
+    let notifications::Named { locked: targets, held } = notifications::lock(&mut tx, &pairs).await?;
+    let is_free: Vec<bool> = arrivals.iter().map(|arrival| !arrival.is_one_of(&held)).collect();
+    let arrivals: Vec<&Arrival> =
+        arrivals.iter().zip(&is_free).filter_map(|(a, is_free)| is_free.then_some(a)).collect();
+    if arrivals.is_empty() {
+        return Ok(vec![None; is_free.len()]);
+    }
     let ids: Vec<i64> = targets.iter().map(|t| t.id).collect();
     let mut rows = Rows::new(targets, notifications::recorded(&mut tx, &ids).await?);
     let doubtful: BTreeSet<&str> = arrivals.iter().filter(|a| !a.is_verified()).map(|a| a.account.as_str()).collect();
@@ -216,7 +230,7 @@ pub async fn ingest(store: &Store, door: &Door, arrivals: &[Arrival]) -> Result<
     }
     let outcomes: Vec<Outcome> =
         arrivals.iter().map(|arrival| rows.judge(arrival, &mut allowances, door.limits.per_payment)).collect();
-    let written = written(arrivals, &outcomes, &mut rows, now);
+    let written = written(&arrivals, &outcomes, &mut rows, now);
     settle::write(&mut tx, &written.batch).await?;
     let spent: Vec<_> = allowances.into_iter().filter_map(|(a, allowance)| Some((a, allowance.spent()?))).collect();
     if !spent.is_empty() {
@@ -233,7 +247,8 @@ pub async fn ingest(store: &Store, door: &Door, arrivals: &[Arrival]) -> Result<
     for (arrival, outcome) in arrivals.iter().zip(&outcomes) {
         metrics::notification(&arrival.account, outcome.as_str());
     }
-    Ok(outcomes)
+    let mut outcomes = outcomes.into_iter();
+    Ok(is_free.into_iter().map(|is_free| if is_free { outcomes.next() } else { None }).collect())
 }
 
 /// The locked rows, and what is recorded of them.
@@ -313,7 +328,7 @@ struct Written {
     apart: Vec<Apart>,
 }
 
-fn written(arrivals: &[Arrival], outcomes: &[Outcome], rows: &mut Rows, now: DateTime<Utc>) -> Written {
+fn written(arrivals: &[&Arrival], outcomes: &[Outcome], rows: &mut Rows, now: DateTime<Utc>) -> Written {
     let mut written = Written::default();
     let mut moved: BTreeMap<i64, Moved> = BTreeMap::new();
     let mut apart: BTreeMap<(&str, &[u8]), Apart> = BTreeMap::new();

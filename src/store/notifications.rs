@@ -1,7 +1,7 @@
 //! What a group of notifications reads and writes: the rows they speak of, locked; what is recorded of them already; the
 //! allowance of unverifiable ones; and those that become no fact. Facts themselves are written by `settle`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -65,11 +65,16 @@ pub struct Apart {
     pub n: i32,
 }
 
+// Nobody is waited for: a merchant's transaction may stay open for as long as it likes. A row without a sequence is one that
+// somebody else holds.
 const LOCK: &str = "-- store::notifications::lock
-select t.id, t.account, t.partner_reference_no, t.seq
-  from unnest($1::text[], $2::text[]) as u(account, reference)
-  join rekon.transactions t on t.account = u.account and t.partner_reference_no = u.reference
- order by t.id for update of t";
+with named as (
+  select t.id, t.account, t.partner_reference_no
+    from unnest($1::text[], $2::text[]) as u(account, reference)
+    join rekon.transactions t on t.account = u.account and t.partner_reference_no = u.reference),
+locked as (
+  select t.id, t.seq from rekon.transactions t where t.id in (select id from named) order by t.id for update skip locked)
+select named.*, locked.seq from named left join locked using (id) order by id";
 
 const RECORDED: &str = "-- store::notifications::recorded
 select transaction_id, call_id, doubt from rekon.facts where transaction_id = any($1) and source = 'notification'";
@@ -111,20 +116,29 @@ const WRITTEN_WITH: &str = "-- store::notifications::written_with
 select count(*) from rekon.journal j
  where exists (select from rekon.facts f where f.transaction_id = j.transaction_id and f.source = $1 and f.xmin = j.xmin)";
 
-/// Locks the rows that have these (account, reference), each pair once, in the order of their ids.
-pub async fn lock(tx: &mut Tx, pairs: &[(&str, &str)]) -> Result<Vec<Target>, StoreError> {
+/// The rows that notifications name.
+#[derive(Debug, Clone, Default)]
+pub struct Named {
+    /// Locked now, in the order of their ids.
+    pub locked: Vec<Target>,
+    /// Held by somebody else: (account, reference).
+    pub held: BTreeSet<(String, String)>,
+}
+
+/// Locks the rows that have these (account, reference), each pair once, apart from those that somebody else holds.
+pub async fn lock(tx: &mut Tx, pairs: &[(&str, &str)]) -> Result<Named, StoreError> {
     let accounts: Vec<&str> = pairs.iter().map(|p| p.0).collect();
     let references: Vec<&str> = pairs.iter().map(|p| p.1).collect();
     let rows = sqlx::query(LOCK).bind(accounts).bind(references).fetch_all(&mut **tx).await?;
-    let target = |row: &sqlx::postgres::PgRow| {
-        Ok(Target {
-            id: row.try_get("id")?,
-            account: row.try_get("account")?,
-            partner_reference_no: row.try_get("partner_reference_no")?,
-            seq: row.try_get("seq")?,
-        })
-    };
-    rows.iter().map(target).collect()
+    let mut named = Named::default();
+    for row in rows {
+        let (account, partner_reference_no) = (row.try_get("account")?, row.try_get("partner_reference_no")?);
+        match row.try_get("seq")? {
+            Some(seq) => named.locked.push(Target { id: row.try_get("id")?, account, partner_reference_no, seq }),
+            None => drop(named.held.insert((account, partner_reference_no))),
+        }
+    }
+    Ok(named)
 }
 
 /// The notifications that are facts of these rows already.

@@ -88,17 +88,20 @@ update rekon.webhooks set lease_owner = null, lease_until = null where next_at i
 const GIVE_BACK: &str = "-- store::webhooks::give_back
 update rekon.webhooks set lease_owner = null, lease_until = null where id = $1 and lease_epoch = $2 and next_at is not null";
 
+// What somebody replays at this moment is left alone.
 const PRUNE: &str = "-- store::webhooks::prune
-delete from rekon.webhooks where id in (
-  (select id from rekon.webhooks where state = 'delivered' and delivered_at < clock_timestamp() - $1::interval limit $3)
-  union all
-  (select id from rekon.webhooks where state = 'dead' and dead_at < clock_timestamp() - $2::interval limit $3))";
+with delivered as (
+  select id from rekon.webhooks where state = 'delivered' and delivered_at < clock_timestamp() - $1::interval limit $3 for update skip locked),
+dead as (
+  select id from rekon.webhooks where state = 'dead' and dead_at < clock_timestamp() - $2::interval limit $3 for update skip locked)
+delete from rekon.webhooks where id in (select id from delivered union all select id from dead)";
 
 // An endpoint that is disabled, or that no configuration names any more, must not keep its messages for ever. A replay makes a
-// message due anew, however old it is.
+// message due anew, however old it is; and one that is being sent comes to its own end.
 const GIVE_UP: &str = "-- store::webhooks::give_up
 update rekon.webhooks set state = 'dead', dead_at = clock_timestamp(), next_at = null, last_error = 'never_sent', lease_owner = null, lease_until = null
  where id in (select id from rekon.webhooks where state = 'pending' and next_at < clock_timestamp() - $1::interval
+                 and (lease_until is null or lease_until < clock_timestamp())
                limit $2 for update skip locked)";
 
 /// Writes messages in the caller's transaction; their journal entries must have been written in it before.

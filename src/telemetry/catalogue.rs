@@ -30,6 +30,8 @@ pub enum Kind {
     Histogram(Buckets),
     /// True of this process now.
     ProcessGauge,
+    /// True of this process since it was last set.
+    SetGauge,
     /// Read from the database at scrape: the same from every replica; take `max`, never `sum`, over replicas.
     DatabaseGauge,
 }
@@ -304,6 +306,11 @@ catalogue! {
     BUDGET_WAIT = "rekon_budget_wait_seconds" Kind::Histogram(WAIT_SECONDS),
         [ACCOUNT, Label { name: "class", words: Words::CallClasses }],
         "Time that a call waited for its slot in the account's budget.";
+    BUDGET_SLOTS = "rekon_budget_slots_total" Kind::Counter,
+        [ACCOUNT, Label { name: "class", words: Words::CallClasses }],
+        "Call slots that calls took from the account's budget.";
+    BUDGET_PER_SECOND = "rekon_budget_per_second" Kind::SetGauge, [ACCOUNT],
+        "Calls a second that the account's budget grants to all replicas together; 0 where this process asks nobody.";
     WORKER_RESTARTS = "rekon_worker_restarts_total" Kind::Counter, [WORKER],
         "Workers that ended on their own and were started again.";
     JOB_RUNS = "rekon_jobs_total" Kind::Counter,

@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use metrics::{Counter, Histogram, with_recorder};
+use metrics::{Counter, Gauge, Histogram, with_recorder};
 
 use super::{
     board::{METADATA, key},
@@ -46,6 +46,15 @@ pub(super) fn histogram(metric: &'static Metric, labels: &[&str]) -> Histogram {
     }
     let register = || with_recorder(|recorder| recorder.register_histogram(&key(metric, labels), &METADATA));
     HISTOGRAMS.with(|known| known.get(metric, labels, register))
+}
+
+/// The gauge of a metric with these values of its labels. Set so seldom that nobody remembers it.
+pub(super) fn gauge(metric: &'static Metric, labels: &[&str]) -> Gauge {
+    debug_assert!(matches!(metric.kind, Kind::SetGauge), "{} is not set by events", metric.name);
+    if !IS_INSTALLED.load(Ordering::Relaxed) {
+        return Gauge::noop();
+    }
+    with_recorder(|recorder| recorder.register_gauge(&key(metric, labels), &METADATA))
 }
 
 /// Handles by the hash of metric and labels; those that share a hash are told apart by comparing.

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use super::{
     catalogue::{self as c, CATALOGUE, Kind, Metric, Vocabulary},
-    handles::{counter, histogram, recorder_is_installed},
+    handles::{counter, gauge, histogram, recorder_is_installed},
 };
 
 /// Why nothing is counted.
@@ -62,6 +62,7 @@ pub fn install(vocabulary: &Vocabulary) -> Result<ProcessMetrics, MetricsError> 
             match metric.kind {
                 Kind::Counter => counter(metric, &labels).increment(0),
                 Kind::Histogram(_) => drop(histogram(metric, &labels)),
+                Kind::SetGauge => gauge(metric, &labels).set(0),
                 Kind::ProcessGauge | Kind::DatabaseGauge => {}
             }
         }
@@ -288,6 +289,16 @@ pub fn budget_wait(account: &str, class: &'static str, waited: Duration) {
     histogram(c::BUDGET_WAIT, &[account, class]).record(waited);
 }
 
+/// A call took a slot of the account's budget; `class` is the budget's word.
+pub fn budget_slot(account: &str, class: &'static str) {
+    counter(c::BUDGET_SLOTS, &[account, class]).increment(1);
+}
+
+/// The account's budget grants a slot every `spacing`.
+pub fn budget_grants(account: &str, spacing: Duration) {
+    gauge(c::BUDGET_PER_SECOND, &[account]).set(spacing.as_secs_f64().recip());
+}
+
 /// A worker ended on its own and was started again.
 pub fn worker_restarted(worker: Worker) {
     counter(c::WORKER_RESTARTS, &[worker.as_str()]).increment(1);
@@ -319,6 +330,7 @@ fn describe(metric: &'static Metric) {
     with_recorder(|recorder| match metric.kind {
         Kind::Counter => recorder.describe_counter(metric.name.into(), None, metric.help.into()),
         Kind::Histogram(_) => recorder.describe_histogram(metric.name.into(), None, metric.help.into()),
+        Kind::SetGauge => recorder.describe_gauge(metric.name.into(), None, metric.help.into()),
         Kind::ProcessGauge | Kind::DatabaseGauge => {}
     });
 }

@@ -4,6 +4,7 @@
 //! from the first moment on, also while the database is not there yet.
 
 mod api;
+mod connections;
 mod counted;
 mod notify;
 mod probes;
@@ -30,11 +31,15 @@ use crate::{
     telemetry::{catalogue::Vocabulary, heartbeat::Heartbeats, metrics::ProcessMetrics},
 };
 
-/// Bounds of every request.
+/// Bounds of every connection and every request.
 #[derive(Debug, Clone, Copy)]
 pub struct WebLimits {
     /// Longest time for one request.
     pub request_timeout: Duration,
+    /// Longest time for the head of a request, and for the wait between two of them.
+    pub header_timeout: Duration,
+    /// Most connections at once.
+    pub max_connections: usize,
     /// Largest body of a request, in bytes.
     pub body_max: usize,
     /// Longest time for requests in flight to end after the shutdown.

@@ -1,4 +1,5 @@
-//! The listener, the routes and the end: bounds on every request, and a shutdown that lets requests in flight end.
+//! The listener, the routes and the end: bounds on every request, and a shutdown that lets requests in flight end. Bounds on
+//! connections are in `connections`.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -15,7 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
 use tracing::{Instrument as _, Span};
 
-use super::{PROBLEM, Problem, WebParts, WebState, api, counted, notify, probes, scrape};
+use super::{
+    PROBLEM, Problem, WebParts, WebState, api,
+    connections::{Reception, receive},
+    counted, notify, probes, scrape,
+};
 use crate::telemetry::{metrics::ProcessMetrics, trace::TraceId};
 
 /// How often histograms are folded; without it they grow until somebody scrapes.
@@ -67,12 +72,18 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, WebError> {
 /// # Errors
 /// The listener failed.
 pub async fn serve(listener: TcpListener, parts: WebParts, shutdown: CancellationToken) -> Result<(), WebError> {
-    let drain_timeout = parts.limits.drain_timeout;
+    let limits = parts.limits;
+    let drain_timeout = limits.drain_timeout;
     let metrics = parts.metrics.clone();
-    let stop = shutdown.clone();
-    let serving = axum::serve(listener, routes(parts)).with_graceful_shutdown(async move { stop.cancelled().await });
+    let state = WebState::new(parts);
+    let everything = probing().into_iter().chain(notifying()).chain(api::table());
+    let reception = Reception {
+        routes: bounded(routes(everything).fallback(not_found), &state),
+        hall: bounded(routes(probing()).fallback(full), &state),
+        limits,
+    };
     tokio::select! {
-        ended = async move { serving.await } => ended.map_err(WebError::Serve),
+        ended = receive(listener, reception, shutdown.clone()) => ended.map_err(WebError::Serve),
         () = cut_off(&shutdown, drain_timeout) => {
             tracing::warn!(seconds = drain_timeout.as_secs(), "requests in flight did not end in time and are cut off");
             Ok(())
@@ -97,12 +108,18 @@ async fn keep_up(metrics: ProcessMetrics) {
 /// A path's template, its methods, and who answers.
 pub(super) type Route = (&'static str, &'static [&'static str], MethodRouter<WebState>);
 
-/// Every route that is not of the API.
-fn table() -> Vec<Route> {
+/// What is answered even when every place is taken.
+fn probing() -> Vec<Route> {
     vec![
         ("/healthz", &["GET"], get(probes::healthz)),
         ("/readyz", &["GET"], get(probes::readyz)),
         ("/metrics", &["GET"], get(scrape::metrics)),
+    ]
+}
+
+/// Where providers knock.
+fn notifying() -> Vec<Route> {
+    vec![
         ("/notify/doku/{account}", &["POST"], post(notify::doku)),
         ("/notify/doku/{account}/authorization/v1/access-token/b2b", &["POST"], post(notify::token)),
     ]
@@ -110,23 +127,28 @@ fn table() -> Vec<Route> {
 
 /// Everything that is answered: methods and templates of paths.
 pub(super) fn requests() -> Vec<(&'static str, &'static str)> {
-    let every = table().into_iter().chain(api::table());
+    let every = probing().into_iter().chain(notifying()).chain(api::table());
     every.flat_map(|(path, methods, _)| methods.iter().map(move |method| (*method, path))).collect()
 }
 
-fn routes(parts: WebParts) -> Router {
-    let body_max = parts.limits.body_max;
-    let state = WebState::new(parts);
-    let every = table().into_iter().chain(api::table());
-    every
-        .fold(Router::new(), |router, (path, _, handlers)| router.route(path, handlers))
-        .fallback(not_found)
+fn routes(table: impl IntoIterator<Item = Route>) -> Router<WebState> {
+    table.into_iter().fold(Router::new(), |router, (path, _, handlers)| router.route(path, handlers))
+}
+
+fn bounded(routes: Router<WebState>, state: &WebState) -> Router {
+    let body_max = state.0.parts.limits.body_max;
+    routes
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(body_max))
         .layer(middleware::from_fn_with_state(state.clone(), bounds))
         .layer(middleware::from_fn_with_state(state.clone(), counted::counted))
-        .with_state(state)
+        .with_state(state.clone())
+}
+
+/// What everybody but a probe is told while every place is taken.
+async fn full() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections; try again").again_after(1)
 }
 
 async fn not_found(request: Request) -> Problem {

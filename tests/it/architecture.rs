@@ -68,6 +68,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("futures", &["providers", "store", "engine", "jobs", "web", "cli", "sim"]),
     ("hex", ANYWHERE),
     ("hmac", &["providers", "hooks", "sim"]),
+    // What axum's own `serve` has no settings for: the bounds of a connection.
+    ("hyper_util", &["web/connections"]),
     ("indicatif", &["cli"]),
     ("metrics", &["telemetry", "providers", "store", "engine", "jobs", "web"]),
     ("metrics_exporter_prometheus", &["telemetry"]),

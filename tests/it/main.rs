@@ -10,6 +10,8 @@ mod brakes;
 #[cfg(test)]
 mod budget_sql;
 #[cfg(test)]
+mod budget_use;
+#[cfg(test)]
 mod calendar;
 #[cfg(test)]
 mod cli;

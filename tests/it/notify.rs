@@ -4,6 +4,7 @@ mod backlog;
 mod bounds;
 pub(crate) mod door;
 mod foreign;
+mod held;
 mod sealed;
 
 use rekon::{

@@ -191,7 +191,7 @@ async fn what_a_provider_said_about_a_refund_is_kept_for_a_database_that_is_away
     going_back.hit().await;
     door.shut();
     going_back.release();
-    daemon.wait_for("the refund's answer waits").await;
+    daemon.wait_for("the refund's answer could not be stored").await;
     door.reopen();
     shop.until("select state || ' ' || proof || ' ' || attempts from rekon.refunds", "confirmed answer 1").await;
     assert_eq!(daemon.terminate().await.code, Some(0));
@@ -211,7 +211,7 @@ async fn sigterm_ends_it_while_its_database_is_away() {
     door.shut();
     going_back.release();
     asked.release();
-    daemon.wait_for("the refund's answer waits").await;
+    daemon.wait_for("the refund's answer could not be stored").await;
     daemon.wait_for("answers wait").await;
     let ended = daemon.terminate().await;
     println!("ended {} ms after SIGTERM without a database", ended.took.as_millis());

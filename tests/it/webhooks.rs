@@ -1,6 +1,7 @@
 //! Webhooks from the change of a payment to a merchant's endpoint and back to the table, on a real Postgres and a real HTTP server:
 //! once where all goes well, again where it does not, never where the change itself was rolled back.
 
+mod desk;
 pub(crate) mod receiver;
 
 use std::{

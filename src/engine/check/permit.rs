@@ -114,6 +114,7 @@ impl Permit for SlotPermit<'_> {
             tracing::debug!(account = %self.account.name, %error, "no call slot");
             Denied
         })?;
+        metrics::budget_slot(&self.account.name, class.as_str());
         // The weather may have turned while this one waited for its slot.
         if self.account.weather.is_bad() && !self.in_bad_weather {
             return Err(Denied);

@@ -86,13 +86,24 @@ pub struct Replayed {
 /// Messages replayed by one statement.
 const CHUNK: i64 = 2_000;
 
+// Each state by its own name, so that its partial index serves: dead letters and what waits are few, what was delivered is nearly
+// all. A message came to its end after it was written, so that `since` bounds both times.
 const LIST: &str = "-- store::webhooks::desk::list
+with named as (
+  select id from rekon.webhooks where state = 'pending' and (cardinality($1::text[]) = 0 or 'pending' = any($1))
+     and ($2::text is null or endpoint = $2) and ($3::timestamptz is null or created_at >= $3)
+  union all
+  select id from rekon.webhooks where state = 'dead' and (cardinality($1) = 0 or 'dead' = any($1))
+     and ($2 is null or endpoint = $2) and ($3 is null or created_at >= $3)
+  union all
+  (select id from rekon.webhooks where state = 'delivered' and (cardinality($1) = 0 or 'delivered' = any($1))
+     and ($2 is null or endpoint = $2) and ($3 is null or created_at >= $3) and delivered_at >= coalesce($3, '-infinity')
+   order by id desc limit $4)),
+picked as (select id from named order by id desc limit $4)
 select w.id, w.endpoint, w.event_id, t.account, t.partner_reference_no, w.entry_no, w.type, w.state, w.attempts, w.replays, w.created_at,
        w.next_at, w.last_attempt_at, w.last_status, w.last_error, w.delivered_at, w.dead_at
-  from rekon.webhooks w join rekon.transactions t on t.id = w.transaction_id
- where (cardinality($1::text[]) = 0 or w.state = any($1)) and ($2::text is null or w.endpoint = $2)
-   and ($3::timestamptz is null or w.created_at >= $3)
- order by w.id desc limit $4";
+  from picked join rekon.webhooks w using (id) join rekon.transactions t on t.id = w.transaction_id
+ order by w.id desc";
 
 const SHOW: &str = "-- store::webhooks::desk::show
 select w.id, w.endpoint, w.event_id, t.account, t.partner_reference_no, w.entry_no, w.type, w.state, w.attempts, w.replays, w.created_at,
@@ -100,15 +111,23 @@ select w.id, w.endpoint, w.event_id, t.account, t.partner_reference_no, w.entry_
   from rekon.webhooks w join rekon.transactions t on t.id = w.transaction_id
  where w.id = any($1) or w.event_id = any($2) order by w.id";
 
+// What waits is due already. Whoever was waited for may have replayed it himself: `state` is looked at again under the lock.
 const REPLAY: &str = "-- store::webhooks::desk::replay
-with picked as (
-  select id from rekon.webhooks
-   where id > $4 and state = any($1) and ($2::text is null or endpoint = $2) and ($3::timestamptz is null or created_at >= $3)
-   order by id limit $5 for update),
+with named as (
+  (select id from rekon.webhooks where state = 'dead' and 'dead' = any($1::text[]) and id > $4
+     and ($2::text is null or endpoint = $2) and ($3::timestamptz is null or created_at >= $3))
+  union all
+  (select id from rekon.webhooks where state = 'delivered' and 'delivered' = any($1) and id > $4
+     and ($2 is null or endpoint = $2) and ($3 is null or created_at >= $3) and delivered_at >= coalesce($3, '-infinity')
+   order by id limit $5)),
+next as (select id from named order by id limit $5),
+picked as (
+  select w.id from rekon.webhooks w join next using (id) where w.state = any($1) order by w.id for update of w),
 put as (
   update rekon.webhooks w set state = 'pending', rung = 0, replays = w.replays + 1, next_at = clock_timestamp(), delivered_at = null, dead_at = null
     from picked where w.id = picked.id returning w.id, w.endpoint)
-select count(*), max(id), (select count(pg_notify('rekon_webhook', endpoint)) from (select distinct endpoint from put) as told) from put";
+select count(*), (select max(id) from next), (select count(*) from next),
+       (select count(pg_notify('rekon_webhook', endpoint)) from (select distinct endpoint from put) as told) from put";
 
 const REPLAY_THESE: &str = "-- store::webhooks::desk::replay_these
 with put as (
@@ -162,10 +181,10 @@ impl Store {
                 .bind(CHUNK)
                 .fetch_one(self.pool())
                 .await?;
-            let count: i64 = done.try_get(0)?;
+            let (count, looked_at): (i64, i64) = (done.try_get(0)?, done.try_get(2)?);
             replayed = replayed.saturating_add(count.max(0).unsigned_abs());
             match done.try_get::<Option<i64>, _>(1)? {
-                Some(last) if count == CHUNK => after = last,
+                Some(last) if looked_at == CHUNK => after = last,
                 Some(_) | None => return Ok(Replayed { replayed }),
             }
         }

@@ -100,6 +100,8 @@ impl Api {
             api,
             limits: WebLimits {
                 request_timeout: Duration::from_secs(20),
+                header_timeout: config.server.header_timeout,
+                max_connections: config.server.max_connections,
                 body_max: config.server.body_max,
                 drain_timeout: Duration::from_secs(1),
             },

@@ -52,6 +52,8 @@ impl Doorway {
             api: crate::api::rig::parts(&config),
             limits: WebLimits {
                 request_timeout: Duration::from_secs(20),
+                header_timeout: Duration::from_secs(20),
+                max_connections: 512,
                 body_max: 1_048_576,
                 drain_timeout: Duration::from_secs(1),
             },

@@ -310,6 +310,19 @@ async fn bad_weather(story: &mut Story) {
     story.ends(&["RekonThrottled", "RekonUnauthorised"]).await;
 }
 
+/// The contract grants ten calls a second, and the open payments alone want more.
+async fn used_up(story: &mut Story) {
+    let usual = story.desk.shop.config_text.clone();
+    let lowered = usual.replace("per_second = 1000, burst = 100", "per_second = 10, burst = 10");
+    let reload = |story: &Story, config: &str| story.daemon.as_ref().expect("it runs").reload(config);
+    reload(story, &lowered);
+    // Calls of the former rate leave the window first: what fires is the lowered budget, used up for good.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    story.fires("the rate is lowered to ten calls a second", &["RekonBudgetSaturated"]).await;
+    reload(story, &usual);
+    story.ends(&["RekonBudgetSaturated"]).await;
+}
+
 /// Somebody builds an index without `concurrently`: nothing can be leased or settled, and nothing be proved.
 async fn locked(story: &mut Story) {
     // An answer is on its way when the lock comes, so that its settling waits.
@@ -431,6 +444,7 @@ async fn every_alert_is_fired_by_a_fault_and_ends_with_it_and_every_panel_shows_
     held_back(&mut story).await;
     untold(&mut story).await;
     bad_weather(&mut story).await;
+    used_up(&mut story).await;
     locked(&mut story).await;
     damaged(&mut story).await;
     without_its_database(&mut story).await;

@@ -14,6 +14,7 @@ pub(super) const RATE_INTERVAL: &str = "10s";
 const THRESHOLDS: &[(&str, &str, &str)] = &[
     ("RekonSentinelSilent", "> 300", "> 9"),
     ("RekonPaymentsOverdue", "> 300", "> 2"),
+    ("RekonBudgetSaturated", "> 60", "> 0"),
     ("RekonRefundUnknown", "> 3600", "> 0"),
     ("RekonLoopStuck", "> 120", "> 3"),
     ("RekonWorkerRestarts", "> 3", "> 0"),

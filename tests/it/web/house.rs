@@ -32,6 +32,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(super) const LIMITS: WebLimits = WebLimits {
+    request_timeout: Duration::from_secs(20),
+    header_timeout: Duration::from_secs(20),
+    max_connections: 512,
+    body_max: 1_024,
+    drain_timeout: Duration::from_secs(20),
+};
+
 pub(super) const ACCOUNTS: [&str; 2] = ["kiosk", "shop"];
 
 /// A private server on a thread of its own, because it ends with the thread that starts it.
@@ -119,10 +127,14 @@ pub(super) struct House {
 
 impl House {
     pub(super) async fn open(store: Option<Store>) -> Self {
-        Self::open_with(store, Duration::from_secs(20)).await
+        Self::open_within(store, LIMITS).await
     }
 
     pub(super) async fn open_with(store: Option<Store>, request_timeout: Duration) -> Self {
+        Self::open_within(store, WebLimits { request_timeout, ..LIMITS }).await
+    }
+
+    pub(super) async fn open_within(store: Option<Store>, limits: WebLimits) -> Self {
         let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, receiver) = watch::channel(store);
@@ -137,7 +149,7 @@ impl House {
             draining: draining.clone(),
             intake: no_door(receiver),
             api: crate::api::rig::parts(&Config::from_toml("", &BTreeMap::new(), &[]).unwrap()),
-            limits: WebLimits { request_timeout, body_max: 1_024, drain_timeout: Duration::from_secs(20) },
+            limits,
         };
         let server = tokio::spawn(web::serve(listener, parts, shutdown.clone()));
         Self { address, store: sender, heartbeats, draining, shutdown, server }

@@ -34,7 +34,7 @@ async fn every_combination_of_labels_is_there_before_anything_happens() {
         for values in vocabulary().combinations(metric) {
             let name = match metric.kind {
                 Kind::Histogram(_) => format!("{}_count", metric.name),
-                Kind::Counter | Kind::ProcessGauge | Kind::DatabaseGauge => metric.name.to_owned(),
+                Kind::Counter | Kind::ProcessGauge | Kind::SetGauge | Kind::DatabaseGauge => metric.name.to_owned(),
             };
             let value = scrape.value(&sample(&name, metric, &values));
             let is_gauge = matches!(metric.kind, Kind::DatabaseGauge);
@@ -62,7 +62,7 @@ async fn what_is_shown_is_the_catalogue_and_nothing_else() {
         let kind = match metric.kind {
             Kind::Counter => "counter",
             Kind::Histogram(_) => "histogram",
-            Kind::ProcessGauge | Kind::DatabaseGauge => "gauge",
+            Kind::ProcessGauge | Kind::SetGauge | Kind::DatabaseGauge => "gauge",
         };
         assert_eq!(scrape.types[metric.name], kind, "{}", metric.name);
         assert_eq!(scrape.helps[metric.name], metric.help);
@@ -114,6 +114,7 @@ fn count_everything_once() {
     metrics::settle_group(7, SECOND);
     metrics::stale_answers(1);
     metrics::poisoned_rows(1);
+    metrics::budget_slot("shop", CallClass::Due.as_str());
     metrics::budget_wait("shop", CallClass::Due.as_str(), SECOND);
     [Worker::Check, Worker::Refund, Worker::Command, Worker::Webhook].into_iter().for_each(metrics::worker_restarted);
     for outcome in [JobOutcome::Done, JobOutcome::Failed, JobOutcome::Incomplete] {
@@ -199,7 +200,7 @@ fn the_manual_and_the_catalogue_name_the_same_metrics_with_the_same_words() {
         let section = match metric.kind {
             Kind::Counter => sections[0],
             Kind::Histogram(_) => sections[1],
-            Kind::ProcessGauge => sections[2],
+            Kind::ProcessGauge | Kind::SetGauge => sections[2],
             Kind::DatabaseGauge => sections[3],
         };
         let (_, after) = MANUAL.split_once(&format!("## {section}\n")).unwrap();
