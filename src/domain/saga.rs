@@ -28,6 +28,8 @@ use crate::domain::{
 
 /// Right before the first send a PAID answer no older than this must stand.
 pub const FRESH_PAID_SECS: i64 = 30;
+/// So long after the second look was due an approved refund asks by itself.
+const LOOK_MISSED_SECS: i64 = 60;
 
 /// The next step of one refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +135,9 @@ fn approved(case: &Case, refund: &Refund, policy: &Policy, now: DateTime<Utc>) -
     }
     match decide::two_observations(case, policy) {
         TwoObservations::Stand { .. } => Step::Reserve,
-        // The row's own next look is set by `decide`; the refund wakes when that answer has been settled.
+        // The row's own next look is set by `decide`; the refund wakes when that answer has been settled. One that has not come by
+        // now was not looked for: an answer out of its turn (its worker's lease was over) undid what `decide` had stood on.
+        TwoObservations::Missing { not_before: Some(at) } if secs_between(at, now) >= LOOK_MISSED_SECS => Step::Ask,
         TwoObservations::Missing { not_before: Some(at) } => Step::Wait(Some(at.max(later(now, 1)))),
         TwoObservations::Missing { not_before: None } => Step::Wait(None),
     }

@@ -8,7 +8,7 @@ use crate::{
     engine::EngineError,
     store::{
         Store, StoreError,
-        sentinel::{self, ALL_ACCOUNTS, Violation},
+        sentinel::{self, ALL_ACCOUNTS, Pace, Violation},
     },
     telemetry::metrics,
 };
@@ -16,9 +16,9 @@ use crate::{
 /// How passes are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SentinelSettings {
-    /// Pause between two passes, of all replicas together.
+    /// Pause between two passes, of all replicas together; longer where a pass takes long.
     pub every: Duration,
-    /// Rows of the slow look in one pass, and of what is new.
+    /// Rows of the slow look in one pass, and of what is new; fewer where a pass takes long.
     pub slice: i64,
 }
 
@@ -47,10 +47,10 @@ pub async fn pass_after(
     accounts: &[String],
     mine: Option<i64>,
 ) -> Result<Option<Pass>, EngineError> {
-    let Some(turn) = store.sentinel_turn(settings.every, mine).await? else { return Ok(None) };
+    let Some(turn) = store.sentinel_turn(settings.slice, mine).await? else { return Ok(None) };
     let begun = std::time::Instant::now();
     let mut reading = store.begin_reading().await?;
-    let picked = sentinel::pick(&mut reading, &turn, settings.slice).await?;
+    let picked = sentinel::pick(&mut reading, &turn).await?;
     let found = sentinel::look(&mut reading, &picked.ids).await?;
     reading.commit().await.map_err(StoreError::from)?;
     let stops = stops(&found, accounts);
@@ -58,10 +58,29 @@ pub async fn pass_after(
         tracing::error!(account, why, "a rule of money is broken; no refund leaves the account");
     }
     let mut tx = store.begin().await?;
-    sentinel::write(&mut tx, &turn, &picked, &found, &stops).await?;
+    let pace = pace(settings, turn.rows, begun.elapsed());
+    sentinel::write(&mut tx, &turn, &picked, (&found, &stops), pace).await?;
     tx.commit().await.map_err(StoreError::from)?;
     metrics::sentinel_pass(begun.elapsed());
     Ok(Some(Pass { number: turn.pass, rows: picked.ids.len(), is_rotation: picked.behind_id == 0, found }))
+}
+
+/// A pass that takes longer is followed by one of half its rows, and one that takes half of this by one of twice as many.
+const GOAL: Duration = Duration::from_secs(2);
+/// It rests so many times as long as it looked: a fifth of one connection at most.
+const REST: u32 = 4;
+
+/// How the next pass is made after one of `rows` rows a slice that took so long.
+fn pace(settings: SentinelSettings, rows: i64, took: Duration) -> Pace {
+    let rows = if took > GOAL {
+        rows / 2
+    } else if took < GOAL / 2 {
+        rows.saturating_mul(2)
+    } else {
+        rows
+    };
+    let rest = if settings.every.is_zero() { Duration::ZERO } else { took.saturating_mul(REST) };
+    Pace { pause: settings.every.max(rest), rows: rows.max(sentinel::ROWS_AT_LEAST).min(settings.slice) }
 }
 
 /// Which accounts' refunds stop, each with the first reason.
@@ -88,6 +107,22 @@ fn stops(found: &[Violation], accounts: &[String]) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pass_that_takes_long_is_followed_by_a_smaller_one_after_a_longer_rest() {
+        let settings = SentinelSettings { every: Duration::from_secs(10), slice: 5_000 };
+        let after = |rows, millis| {
+            let next = pace(settings, rows, Duration::from_millis(millis));
+            (next.rows, next.pause.as_millis())
+        };
+        assert_eq!(after(5_000, 300), (5_000, 10_000));
+        assert_eq!(after(5_000, 1_500), (5_000, 10_000));
+        assert_eq!(after(5_000, 3_000), (2_500, 12_000));
+        assert_eq!(after(150, 20_000), (100, 80_000));
+        assert_eq!(after(100, 20_000), (100, 80_000));
+        assert_eq!(after(1_250, 500), (2_500, 10_000));
+        assert_eq!(after(4_000, 500), (5_000, 10_000));
+    }
 
     #[test]
     fn a_broken_rule_stops_its_account_and_one_about_no_account_stops_all() {

@@ -16,7 +16,7 @@ use crate::{
 /// Longest pause between two looks whether a pass is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A pass that takes longer is given up.
-const PASS_MAX: Duration = Duration::from_mins(2);
+const PASS_MAX: Duration = Duration::from_secs(40);
 
 /// A look whether a pass is due.
 #[derive(Debug, Clone, Copy)]

@@ -15,6 +15,11 @@ use crate::{
     store::{Store, StoreError, Tx, limits::interval, refunds},
 };
 
+/// A pass that has not ended by then is given up: another one may begin. Longer than whoever makes one gives it.
+const GIVEN_UP: Duration = Duration::from_mins(1);
+/// However slow the server, a pass looks at so many rows.
+pub const ROWS_AT_LEAST: i64 = 100;
+
 /// Stands for every account.
 pub const ALL_ACCOUNTS: &str = "*";
 
@@ -46,6 +51,17 @@ pub struct Turn {
     pub new_behind: Behind,
     /// The slow look goes on behind this id.
     pub behind_id: i64,
+    /// Rows of one slice.
+    pub rows: i64,
+}
+
+/// How the next pass is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Pause until it is due.
+    pub pause: Duration,
+    /// Rows of one slice.
+    pub rows: i64,
 }
 
 /// The rows of a pass.
@@ -72,10 +88,14 @@ pub struct Violation {
     pub what: String,
 }
 
-// One replica makes the pass; one that dies in it loses nothing but this pass. Who made the last one may make the next before its time.
+// One replica makes the pass, and nobody begins another before it has ended or is given up; one that dies in it loses nothing but this
+// pass, and leaves half the rows to the next. Who made the last one may make the next before its time.
 const TURN: &str = "-- store::sentinel::turn
-update rekon.sentinel set passes = passes + 1, next_at = clock_timestamp() + $1::interval where next_at <= clock_timestamp() or passes = $2
-returning passes, clock_timestamp() as now, new_from, new_id, new_entry_no, behind_id";
+with before as (select least(coalesce(rows_at_once, $3), $3) as rows from rekon.sentinel
+                 where next_at <= clock_timestamp() or passes = $2 for update)
+update rekon.sentinel set passes = passes + 1, next_at = clock_timestamp() + $1::interval, rows_at_once = greatest(before.rows / 2, least($4, $3))
+  from before
+returning passes, clock_timestamp() as now, new_from, new_id, new_entry_no, behind_id, before.rows";
 
 // Between two times, because the journal's index by time finds ranges of pages and no order: without an end to it every slice would
 // read and sort all that came since.
@@ -103,16 +123,17 @@ delete from rekon.violations v
 
 const PASSED: &str = "-- store::sentinel::passed
 update rekon.sentinel set passed_at = clock_timestamp(), new_from = $2, new_id = $4, new_entry_no = $5, behind_id = $3::bigint,
-       rotated_at = case when $3::bigint = 0 then clock_timestamp() else rotated_at end
+       next_at = clock_timestamp() + $6::interval, rows_at_once = $7, rotated_at = case when $3::bigint = 0 then clock_timestamp() else rotated_at end
  where passes = $1";
 
 const VIOLATIONS: &str = "-- store::sentinel::violations
 select invariant, account, transaction_id, what from rekon.violations order by first_at, invariant, account, transaction_id limit $1";
 
 impl Store {
-    /// The next pass, if one is due and nobody else makes it, or if pass `mine` was the last; another one is due after `every`.
-    pub async fn sentinel_turn(&self, every: Duration, mine: Option<i64>) -> Result<Option<Turn>, StoreError> {
-        let row = sqlx::query(TURN).bind(interval(every)).bind(mine).fetch_optional(self.pool()).await?;
+    /// The next pass, if one is due and nobody else makes it, or if pass `mine` was the last; of `slice` rows at most.
+    pub async fn sentinel_turn(&self, slice: i64, mine: Option<i64>) -> Result<Option<Turn>, StoreError> {
+        let turn = sqlx::query(TURN).bind(interval(GIVEN_UP)).bind(mine).bind(slice).bind(ROWS_AT_LEAST);
+        let row = turn.fetch_optional(self.pool()).await?;
         row.map(|row| {
             Ok(Turn {
                 pass: row.try_get("passes")?,
@@ -123,6 +144,7 @@ impl Store {
                     entry_no: row.try_get("new_entry_no")?,
                 },
                 behind_id: row.try_get("behind_id")?,
+                rows: row.try_get("rows")?,
             })
         })
         .transpose()
@@ -144,9 +166,10 @@ impl Store {
     }
 }
 
-/// The rows of a pass: what is new, the next `slice` of all rows, what was found before. At most `slice` of each, and of what is
-/// new four times as many.
-pub async fn pick(tx: &mut Tx, turn: &Turn, slice: i64) -> Result<Picked, StoreError> {
+/// The rows of a pass: what is new, the next slice of all rows, what was found before. At most a slice of each, and of what is new
+/// four times as many.
+pub async fn pick(tx: &mut Tx, turn: &Turn) -> Result<Picked, StoreError> {
+    let slice = turn.rows;
     let (new, new_behind) = read_new(tx, turn, slice).await?;
     let next: Vec<i64> = sqlx::query_scalar(NEXT).bind(turn.behind_id).bind(slice).fetch_all(&mut **tx).await?;
     let before: Vec<i64> = sqlx::query_scalar(FOUND_BEFORE).bind(slice).fetch_all(&mut **tx).await?;
@@ -218,13 +241,14 @@ pub async fn look(tx: &mut Tx, ids: &[i64]) -> Result<Vec<Violation>, StoreError
     Ok(found)
 }
 
-/// Writes down what a pass found, forgets what is mended, and stops the refunds of the accounts concerned.
+/// Writes down what a pass found, forgets what is mended, stops the refunds of the accounts concerned, and says when and how the next
+/// pass is made.
 pub async fn write(
     tx: &mut Tx,
     turn: &Turn,
     picked: &Picked,
-    found: &[Violation],
-    stops: &[(String, String)],
+    (found, stops): (&[Violation], &[(String, String)]),
+    pace: Pace,
 ) -> Result<(), StoreError> {
     let invariants: Vec<&str> = found.iter().map(|v| v.invariant.as_str()).collect();
     let accounts: Vec<&str> = found.iter().map(|v| v.account.as_str()).collect();
@@ -249,6 +273,8 @@ pub async fn write(
         .bind(picked.behind_id)
         .bind(picked.new_behind.transaction_id)
         .bind(picked.new_behind.entry_no)
+        .bind(interval(pace.pause))
+        .bind(pace.rows)
         .execute(&mut **tx)
         .await?;
     Ok(())

@@ -192,7 +192,7 @@ const NOTICES: &str = "-- store::settle::notices
 select count(pg_notify('rekon_state', u)) from unnest($1::text[]) as u";
 
 const STALE: &str = "-- store::settle::stale
-update rekon.transactions set seq = $2, checks = checks + 1, last_checked_at = $3 where id = $1";
+update rekon.transactions set seq = $2, checks = checks + 1, last_checked_at = $3, next_check_at = least(coalesce(next_check_at, $3), $3) where id = $1";
 
 const POSTPONE: &str = "-- store::settle::postpone
 update rekon.transactions set next_check_at = clock_timestamp() + $2, lease_owner = null, lease_until = null where id = $1";
@@ -219,7 +219,8 @@ pub async fn write(tx: &mut Tx, batch: &Batch) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Records that a worker with a void lease brought a fact: the sequence moves, nothing else does.
+/// Records that a worker with a void lease brought a fact: the sequence moves and nothing is decided. The row is due: what was decided
+/// without this fact may stand no more, and only somebody with a lease may decide anew.
 pub async fn write_stale(tx: &mut Tx, id: i64, seq: i32, at: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query(STALE).bind(id).bind(seq).bind(at).execute(&mut **tx).await?;
     Ok(())

@@ -4,10 +4,14 @@
 
 mod people;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rekon::{
-    engine::check,
+    domain::fact::Answer as Said,
+    engine::{
+        check,
+        settle::{self, Answered},
+    },
     sim::{Answer, Fault, GatePoint, GateSpec, RefundBehaviour, ResetAt, Rng, Service, SimPayment},
     store::limits::CallClass,
 };
@@ -141,4 +145,35 @@ async fn held(shop: &Shop, service: Service, payment: SimPayment) {
     shop.until(&Shop::end_of(id), end).await;
     work.stop().await;
     assert_eq!(shop.sim.world().book().refunded_more_than_once().len(), 0);
+}
+
+/// A worker was stopped in the middle of a call; when it goes on, its lease is over, others have asked, and the row rests.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_after_its_lease_decides_nothing_and_has_the_row_asked_again() {
+    let shop = Shop::open(SAFE, SHORT_TIMES).await;
+    let id = shop.expect(payment("INV-1", 150_000).answering([Answer::paid_amount(17_000_000)]), &[]).await;
+    let work = shop.work().await;
+    shop.until("select state from rekon.refund_saga", "confirmed").await;
+    shop.until(
+        &format!("select next_check_at > now() + interval '1 hour' from rekon.transactions where id = {id}"),
+        "true",
+    )
+    .await;
+    let rest = "select state || ' ' || journal_no || ' ' || refunded_amount from rekon.transactions";
+    let (ctx, before) = (Arc::clone(&work.ctx), shop.db.text(rest).await);
+    work.stop().await;
+    let late = Answered {
+        id,
+        epoch: Some(0),
+        call_id: "2026112000000000000000000001".into(),
+        answer: Arc::new(Said::indeterminate("timeout")),
+        sent_at: ctx.clock.now() - chrono::TimeDelta::seconds(30),
+        raw: None,
+        bad_weather: false,
+        was_sent: true,
+    };
+    let report = settle::settle(&shop.db.store, &ctx.rulebook, &[late]).await.expect("the database answers");
+    assert_eq!((report.settled, report.stale), (0, 1));
+    assert_eq!(shop.db.text(rest).await, before, "it decided something");
+    assert_eq!(shop.db.text("select next_check_at <= now() from rekon.transactions").await, "true");
 }

@@ -201,12 +201,36 @@ async fn a_table_larger_than_a_slice_is_looked_at_in_turns_and_new_rows_at_once(
         seen,
         [(100, false, vec![]), (100, false, vec![150]), (51, true, vec![150, 250]), (102, false, vec![150, 250])]
     );
-    let turn = Duration::from_mins(5);
-    assert!(db.store.sentinel_turn(turn, None).await.expect("the database answers").is_some());
+    assert!(db.store.sentinel_turn(100, None).await.expect("the database answers").is_some());
     assert!(
-        db.store.sentinel_turn(turn, None).await.expect("the database answers").is_none(),
+        db.store.sentinel_turn(100, None).await.expect("the database answers").is_none(),
         "one replica makes a pass"
     );
+}
+
+#[tokio::test]
+async fn no_pass_begins_beside_another_and_one_that_never_ends_leaves_half_its_rows_to_the_next() {
+    let db = TestDb::new().await;
+    let rows = async || {
+        let turn = db.store.sentinel_turn(1_000, None).await.expect("the database answers");
+        turn.map(|turn| turn.rows)
+    };
+    let give_up = "update rekon.sentinel set next_at = now()";
+    assert_eq!(rows().await, Some(1_000));
+    assert_eq!(rows().await, None, "it is under way");
+    let given_up = "select next_at - now() between interval '50 seconds' and interval '70 seconds' from rekon.sentinel";
+    assert_eq!(db.text(given_up).await, "true", "longer than a pass may take");
+    for less in [500, 250, 125, 100, 100] {
+        db.run(give_up).await;
+        assert_eq!(rows().await, Some(less));
+    }
+    // One that comes to its end quickly: more again.
+    let settings = SentinelSettings { every: Duration::ZERO, slice: 1_000 };
+    db.run(give_up).await;
+    for more in [200, 400, 800, 1_000] {
+        assert!(sentinel::pass(&db.store, settings, &[]).await.expect("the database answers").is_some());
+        assert_eq!(db.value::<i64>("select rows_at_once from rekon.sentinel").await, more);
+    }
 }
 
 /// Rows with one journal entry each, all within half a minute of an hour ago and many at the very same time.

@@ -102,6 +102,8 @@ fn an_approved_refund_is_reserved_only_after_two_observations() {
     assert_eq!(step(seen_twice()), Step::Reserve);
     assert_eq!(step(first()), wait(81), "the time has come, the answer has not");
     assert_eq!(Situation::overpaid(first(), RefundState::Approved).step(10), wait(62));
+    assert_eq!(Situation::overpaid(first(), RefundState::Approved).step(121), wait(122));
+    assert_eq!(Situation::overpaid(first(), RefundState::Approved).step(122), Step::Ask, "nobody asked for it");
     // 61 s after the first answer was recorded is soon enough, 59 s is not.
     assert_eq!(step(first().hear(62, paid(150_000))), Step::Reserve);
     assert_eq!(step(first().hear(61, paid(150_000))), wait(81));

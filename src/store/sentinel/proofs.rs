@@ -73,10 +73,11 @@ select id, account, format('reserved %s, refunded %s and outside %s of %s paid',
 
 // Today and the days around it: an older budget changes only where an old refund is refused.
 const BUDGET_ADDS_UP: &str = "-- store::sentinel::proofs::budget_adds_up
+with spent as (
+  select t.account, s.budget_day as day, sum(s.amount) as amount from rekon.refund_saga s join rekon.transactions t on t.id = s.transaction_id
+   where s.budget_day >= (now() at time zone 'Asia/Jakarta')::date - 2 group by t.account, s.budget_day)
 select 0::bigint as id, b.account, format('the budget of %s says %s, its refunds say %s', b.day, b.reserved, coalesce(r.amount, 0)) as what
-  from rekon.refund_budgets b left join lateral
-       (select sum(s.amount) as amount from rekon.refund_saga s join rekon.transactions t on t.id = s.transaction_id
-         where s.budget_day = b.day and t.account = b.account) r on true
+  from rekon.refund_budgets b left join spent r using (account, day)
  where b.day >= (now() at time zone 'Asia/Jakarta')::date - 2 and b.reserved <> coalesce(r.amount, 0)";
 
 const SEALS_ARE_CHAINED: &str = "-- store::sentinel::proofs::seals_are_chained
