@@ -66,7 +66,7 @@ pub async fn pass_after(
 }
 
 /// A pass that takes longer is followed by one of half its rows, and one that takes half of this by one of twice as many.
-const GOAL: Duration = Duration::from_secs(2);
+const GOAL: Duration = Duration::from_secs(5);
 /// It rests so many times as long as it looked: a fifth of one connection at most.
 const REST: u32 = 4;
 
@@ -116,8 +116,8 @@ mod tests {
             (next.rows, next.pause.as_millis())
         };
         assert_eq!(after(5_000, 300), (5_000, 10_000));
-        assert_eq!(after(5_000, 1_500), (5_000, 10_000));
-        assert_eq!(after(5_000, 3_000), (2_500, 12_000));
+        assert_eq!(after(5_000, 4_000), (5_000, 16_000));
+        assert_eq!(after(5_000, 6_000), (2_500, 24_000));
         assert_eq!(after(150, 20_000), (100, 80_000));
         assert_eq!(after(100, 20_000), (100, 80_000));
         assert_eq!(after(1_250, 500), (2_500, 10_000));
