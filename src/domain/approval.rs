@@ -132,6 +132,7 @@ pub fn approve(
         Step::BackToProposed { reason } => Err(Objection::Void(reason)),
         Step::Wait(_)
         | Step::Blocked { .. }
+        | Step::BeDue(_)
         | Step::Ask
         | Step::Reserve
         | Step::Send

@@ -28,8 +28,10 @@ use crate::domain::{
 
 /// Right before the first send a PAID answer no older than this must stand.
 pub const FRESH_PAID_SECS: i64 = 30;
-/// So long after the second look was due an approved refund asks by itself.
+/// So long after the second look was due an approved refund sees to it that the row is due.
 const LOOK_MISSED_SECS: i64 = 60;
+/// Pause of an approved refund whose second look is under way: the answer wakes it.
+const LOOK_PAUSE_SECS: i64 = 15;
 
 /// The next step of one refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub enum Step {
         /// When it is looked at again, where that is known.
         until: Option<DateTime<Utc>>,
     },
+    /// Wait for the row's own look, which must be due.
+    BeDue(DateTime<Utc>),
     /// Ask the provider about the payment first, now.
     Ask,
     /// Take it from what may be returned, and from the day's budget.
@@ -136,9 +140,13 @@ fn approved(case: &Case, refund: &Refund, policy: &Policy, now: DateTime<Utc>) -
     match decide::two_observations(case, policy) {
         TwoObservations::Stand { .. } => Step::Reserve,
         // The row's own next look is set by `decide`; the refund wakes when that answer has been settled. One that has not come by
-        // now was not looked for: an answer out of its turn (its worker's lease was over) undid what `decide` had stood on.
-        TwoObservations::Missing { not_before: Some(at) } if secs_between(at, now) >= LOOK_MISSED_SECS => Step::Ask,
-        TwoObservations::Missing { not_before: Some(at) } => Step::Wait(Some(at.max(later(now, 1)))),
+        // now waits behind others, or was never looked for: an answer out of its turn (its worker's lease was over) may have undone
+        // what `decide` had stood on.
+        TwoObservations::Missing { not_before: Some(at) } if now < at => Step::Wait(Some(at.max(later(now, 1)))),
+        TwoObservations::Missing { not_before: Some(at) } => {
+            let until = later(now, LOOK_PAUSE_SECS);
+            if secs_between(at, now) >= LOOK_MISSED_SECS { Step::BeDue(until) } else { Step::Wait(Some(until)) }
+        }
         TwoObservations::Missing { not_before: None } => Step::Wait(None),
     }
 }

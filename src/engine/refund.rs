@@ -27,7 +27,7 @@ use crate::{
     store::{
         self, StoreError, Tx,
         cases::{self, Loaded},
-        leases::{Leased, LeasedRefund},
+        leases::{self, Leased, LeasedRefund},
         limits::CallClass,
         refunds,
     },
@@ -104,6 +104,7 @@ async fn step(ctx: &Ctx, account: &AccountRuntime, leased: LeasedRefund) -> Resu
     let next = match step {
         Step::Wait(until) => at.wait(until).await?,
         Step::Blocked { reason, until } => at.block(reason, until.unwrap_or_else(|| later(now, BLOCKED_SECS))).await?,
+        Step::BeDue(until) => at.be_due(until).await?,
         Step::Ask => Next::Ask(Box::new(to_ask(&row))),
         Step::Reserve => at.reserve().await?,
         Step::Send => at.send().await?,
@@ -158,6 +159,14 @@ impl At<'_> {
     async fn wait(&mut self, until: Option<DateTime<Utc>>) -> Result<Next, EngineError> {
         refunds::save(self.tx, &self.refund, until, true).await?;
         Ok(Next::Done)
+    }
+
+    /// The row is asked about in its turn, and should have been by now.
+    async fn be_due(&mut self, until: DateTime<Utc>) -> Result<Next, EngineError> {
+        if self.row.next_check_at.is_none_or(|at| at > self.now) {
+            leases::pull(self.tx, &self.account.name, &[self.row.case.order.id]).await?;
+        }
+        self.wait(Some(until)).await
     }
 
     /// It stays where it is, and the row says why.

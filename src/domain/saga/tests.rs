@@ -100,13 +100,17 @@ fn an_approved_refund_is_reserved_only_after_two_observations() {
     let step = |case: Case| Situation::overpaid(case, RefundState::Approved).step(80);
     let first = || case().hear(1, paid(150_000));
     assert_eq!(step(seen_twice()), Step::Reserve);
-    assert_eq!(step(first()), wait(81), "the time has come, the answer has not");
+    assert_eq!(step(first()), wait(95), "the time has come, the answer has not: it wakes the refund");
     assert_eq!(Situation::overpaid(first(), RefundState::Approved).step(10), wait(62));
-    assert_eq!(Situation::overpaid(first(), RefundState::Approved).step(121), wait(122));
-    assert_eq!(Situation::overpaid(first(), RefundState::Approved).step(122), Step::Ask, "nobody asked for it");
+    assert_eq!(Situation::overpaid(first(), RefundState::Approved).step(121), wait(136));
+    assert_eq!(
+        Situation::overpaid(first(), RefundState::Approved).step(122),
+        Step::BeDue(t(137)),
+        "nobody asked for it"
+    );
     // 61 s after the first answer was recorded is soon enough, 59 s is not.
     assert_eq!(step(first().hear(62, paid(150_000))), Step::Reserve);
-    assert_eq!(step(first().hear(61, paid(150_000))), wait(81));
+    assert_eq!(step(first().hear(61, paid(150_000))), wait(95));
     assert_eq!(step(first().hear(69, says(Open))), Step::Wait(None));
     assert_eq!(step(first().hear(69, silence())), Step::Wait(None));
     let mut warned = paid(150_000);

@@ -349,6 +349,11 @@ impl World {
                 self.wakes.insert(id, at);
                 return;
             }
+            Step::BeDue(at) => {
+                self.next_check_at = Some(self.next_check_at.map_or(now, |due| due.min(now)));
+                self.wakes.insert(id, at);
+                return;
+            }
             Step::Ask => return self.ask(),
             Step::Send => return self.send(id),
             Step::Reserve => {
