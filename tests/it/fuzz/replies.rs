@@ -130,12 +130,12 @@ fn the_token_reader_survives_and_takes_no_token_that_is_not_there() {
         assert_eq!(status, 200);
         assert!(granted.life_secs > 0 && !granted.token.is_empty());
         assert!(granted.token.bytes().all(|b| b.is_ascii_graphic()), "a header cannot carry it");
-        if let Ok(said) = serde_json::from_slice::<serde_json::Value>(&body) {
-            let there = match &said["accessToken"] {
-                serde_json::Value::String(there) => there.trim().to_owned(),
-                other => other.to_string(),
-            };
-            assert_eq!(granted.token, there);
+        // A bent key may still be read: names are looked for in another case, too.
+        let said = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
+        match said.get("accessToken") {
+            Some(serde_json::Value::String(there)) => assert_eq!(granted.token, there.trim()),
+            Some(other) => assert_eq!(granted.token, other.to_string()),
+            None => {}
         }
         true
     });
